@@ -1,0 +1,102 @@
+"""The interface that every connector implements, and the values that pass through it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NewType, Protocol
+
+Cursor = NewType("Cursor", str)
+"""Where reading stopped. Opaque to all but the connector that wrote it."""
+
+MessageRef = NewType("MessageRef", str)
+"""The provider's name for a message. Never a key: it changes with UIDVALIDITY, moves and shared mailboxes."""
+
+ENVELOPE_HEADERS: Final = (
+    "Return-Path",
+    "From",
+    "Sender",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Content-Type",
+    "Auto-Submitted",
+    "Precedence",
+    "List-Id",
+    "X-Failed-Recipients",
+    "X-Auto-Response-Suppress",
+    "X-MS-Exchange-Message-Is-Ndr",
+    "X-MS-Exchange-Generated-Message-Source",
+    "X-Autoreply",
+)
+"""The header fields that a connector reads of every new message: all that a first look needs, and no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What is known of a message before any of its body is read.
+
+    `headers` maps lower-case field names to the first field's unfolded value, still encoded (RFC 2047), undecodable
+    bytes replaced; None where the provider offers no headers. `item_class` is Exchange's message class, such as
+    ``REPORT.IPM.Note.NDR``. `size` is in bytes. `received_at` is aware.
+    """
+
+    ref: MessageRef
+    headers: Mapping[str, str] | None = None
+    item_class: str | None = None
+    size: int | None = None
+    thread_id: str | None = None
+    received_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """New messages, and the cursor that covers them: save both or neither.
+
+    `prefiltered` says that the provider's own query has dropped messages that `screen` would have dropped as well.
+    """
+
+    envelopes: tuple[Envelope, ...]
+    cursor: Cursor
+    has_more: bool
+    prefiltered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A message's bytes as the provider holds them; `truncated` where there are more than were asked for."""
+
+    raw: bytes
+    truncated: bool
+
+
+class Connector(Protocol):
+    """A mailbox that can be read. Read-only: it never deletes, moves or flags anything."""
+
+    def poll(self, since: Cursor | datetime) -> Page:
+        """Return the next page of messages that arrived since.
+
+        A first poll takes an aware datetime; it returns a cursor even where it finds nothing. Raises `ConnectorError`.
+        """
+
+    def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
+        """Return the first `max_bytes` bytes of a message. Raises `MessageGone` and other `ConnectorError`s."""
+
+    def close(self) -> None:
+        """Let go of the connection; never raises."""
+
+
+class CredentialStore(Protocol):
+    """One inbox's secret, kept with compare-and-swap so that no lock is held across the network."""
+
+    def load(self) -> tuple[str, int]:
+        """Return the secret and its version. Raises `AuthRequired` where there is none."""
+
+    def save(self, secret: str, expected_version: int) -> int:
+        """Replace the secret and return its new version. Raises `StaleCredential` where somebody else was first."""
+
+
+class StaleCredential(Exception):
+    """The secret was replaced by somebody else meanwhile: load it again."""

@@ -1,0 +1,250 @@
+"""The nouns of the product, in the words of RFC 3464. Everything here is frozen and knows nothing of the rest."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, Self
+
+
+class Kind(StrEnum):
+    """What a message is. Only `BOUNCE` and `DELAYED` ever lead to a verdict."""
+
+    BOUNCE = "bounce"  # any recipient failed
+    DELAYED = "delayed"  # the sending server still tries
+    HELD = "held"  # quarantine or moderation: no change
+    DELIVERED = "delivered"  # delivered, relayed or expanded
+    AUTO_REPLY = "auto_reply"  # out of office and its like (RFC 3834)
+    RECEIPT = "receipt"  # read receipt (RFC 8098)
+    COMPLAINT = "complaint"  # feedback report (RFC 5965)
+    CHALLENGE = "challenge"  # "prove that you are human"
+    NONE = "none"  # ordinary mail
+
+
+class Action(StrEnum):
+    """The Action field (RFC 3464, 2.3.3)."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"
+    EXPANDED = "expanded"
+
+
+STATUS: Final = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d]|\.\d)")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EnhancedStatusCode:
+    """class.subject.detail (RFC 3463, 2); the registry is RFC 5248's."""
+
+    klass: int
+    subject: int
+    detail: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the first code that stands in `text`, or None. Parts of IP addresses are no codes."""
+        found = STATUS.search(text)
+        return cls(*map(int, found.groups())) if found else None
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the code is x.0.0: "other undefined status" (RFC 3463, 3.1)."""
+        return self.subject == 0 and self.detail == 0
+
+    def __str__(self) -> str:
+        return f"{self.klass}.{self.subject}.{self.detail}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientReport:
+    """What a report says of one recipient (RFC 3464, 2.3). Only the address is never absent in the wild."""
+
+    final_recipient: str
+    original_recipient: str | None = None
+    action: Action = Action.FAILED
+    status: EnhancedStatusCode | None = None
+    smtp_code: str | None = None
+    diagnostic_code: str | None = None
+    remote_mta: str | None = None
+    will_retry_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalMessage:
+    """What a report gives back of the message that it speaks of.
+
+    `message_id` is the RFC 5322 Message-ID without angle brackets. `message_ids` holds every id under which the report
+    names the original, the best first. `tokens` are values of tracking headers found in the returned part.
+    """
+
+    message_id: str | None = None
+    message_ids: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    sender: str | None = None
+    to: str | None = None
+    subject: str | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryReport:
+    """What one message says, whatever its format (RFC 3464, 6522, 6533, or none of them).
+
+    `text` is the notice's own prose, without the returned message. `in_reply_to` holds the ids of In-Reply-To and
+    References. `warnings` say in plain words what was cut off or malformed.
+    """
+
+    kind: Kind
+    detector: str
+    reporting_mta: str | None = None
+    recipients: tuple[RecipientReport, ...] = ()
+    original: OriginalMessage = field(default_factory=OriginalMessage)
+    in_reply_to: tuple[str, ...] = ()
+    envelope_id: str | None = None
+    date: datetime | None = None
+    sender: str | None = None
+    subject: str | None = None
+    text: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class BounceType(StrEnum):
+    """What a bounce means for the email that was sent."""
+
+    HARD = "hard"
+    SOFT = "soft"
+    PENDING = "pending"
+
+
+class Reason(StrEnum):
+    """Why: the first six are hard reasons, the rest soft; a pending bounce carries a soft one."""
+
+    UNKNOWN_USER = "unknown_user"
+    MAILBOX_FULL = "mailbox_full"
+    CONTENT = "content"
+    SPAM = "spam"
+    POLICY = "policy"
+    OTHER = "other"
+    RECIPIENT_TEMPORARY = "recipient_temporary"
+    SECURITY_FILTER = "security_filter"
+    SENDER_NOT_AUTHORISED = "sender_not_authorised"
+    TEMPORARY = "temporary"
+
+
+SOFT_REASONS: Final = frozenset(
+    {Reason.RECIPIENT_TEMPORARY, Reason.SECURITY_FILTER, Reason.SENDER_NOT_AUTHORISED, Reason.TEMPORARY}
+)
+
+
+class Fault(StrEnum):
+    """Whose fault it was; only `ADDRESS` speaks against the address itself."""
+
+    ADDRESS = "address"
+    CONTENT = "content"
+    SENDER = "sender"
+    RECIPIENT_SERVER = "recipient_server"
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a recipient's report comes to, and the rule that said so."""
+
+    type: BounceType
+    reason: Reason
+    fault: Fault
+    rule: str
+    rules_version: str
+    matched_text: str | None = None
+
+
+class SendKind(StrEnum):
+    """How the CRM sent an email."""
+
+    ONE_TO_ONE = "one_to_one"
+    SEQUENCE = "sequence"
+
+
+class Role(StrEnum):
+    """How a recipient was addressed."""
+
+    TO = "to"
+    CC = "cc"
+    BCC = "bcc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One address that an email was written to; `address` is as the CRM wrote it."""
+
+    address: str
+    contact_id: str | None = None
+    role: Role = Role.TO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentEmail:
+    """An email that the CRM sent through a connected inbox; `id` is the CRM's own."""
+
+    id: str
+    account: str
+    inbox: str
+    kind: SendKind
+    sent_at: datetime
+    recipients: tuple[Recipient, ...]
+    message_id: str | None = None
+    provider_message_id: str | None = None
+    thread_id: str | None = None
+    tracking_id: str | None = None
+    envelope_id: str | None = None
+    engagement_id: str | None = None
+    sequence_id: str | None = None
+    enrollment_id: str | None = None
+    subject: str | None = None
+    sender: str | None = None
+
+
+class Rung(StrEnum):
+    """A rung of the ladder of proof: how a report was tied to a sent email."""
+
+    ORIGINAL_MESSAGE_ID = "original_message_id"
+    TOKEN = "token"  # noqa: S105 - the rung's name, no secret
+    DIRECT_REPLY = "direct_reply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A recipient of a sent email that a report speaks of, with its proof.
+
+    `confidence` is between 0 and 1. `forwarded_to` is set where the report names another address, to which mail for
+    the recipient was forwarded.
+    """
+
+    send: SentEmail
+    recipient: Recipient
+    rung: Rung
+    confidence: float
+    evidence: tuple[str, ...]
+    forwarded_to: str | None = None
+
+
+def utc(moment: datetime) -> datetime:
+    """Return `moment` in UTC. Raises ValueError for a naive one: times are aware everywhere."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment.astimezone(UTC)
+
+
+def address_key(address: str) -> str:
+    """Return the form in which two spellings of an address are compared.
+
+    Case folded as a whole: the local part is formally case-sensitive (RFC 5321, 2.4), but no provider treats it so.
+    """
+    return address.strip().strip("<>").casefold()
+
+
+def bare_id(message_id: str) -> str:
+    """Return a Message-ID without angle brackets and white space (RFC 5322, 3.6.4)."""
+    return re.sub(r"\s+", "", message_id).strip("<>")
