@@ -248,3 +248,96 @@ def address_key(address: str) -> str:
 def bare_id(message_id: str) -> str:
     """Return a Message-ID without angle brackets and white space (RFC 5322, 3.6.4)."""
     return re.sub(r"\s+", "", message_id).strip("<>")
+
+
+class Policy(StrEnum):
+    """What excludes an address within its account; every entry names the policy that spoke."""
+
+    HUBSPOT = "hubspot"  # every hard bounce excludes
+    CAREFUL = "careful"  # only a hard bounce that is the address's own fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRules:
+    """What an account has chosen: its policy, and the bounce types that end a sequence."""
+
+    account: str
+    policy: Policy = Policy.HUBSPOT
+    unenroll_on: frozenset[BounceType] = frozenset({BounceType.HARD, BounceType.SOFT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One line of proof: what kind of thing was seen, and its words."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one report says of one recipient of one sent email: matched, classified, not yet attached."""
+
+    report_id: str
+    match: Match
+    recipient: RecipientReport
+    verdict: Verdict
+    occurred_at: datetime
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounce:
+    """One bounce per (account, send, recipient written to); `report_id` names the report that speaks for it now."""
+
+    id: str
+    account: str
+    inbox: str
+    send_id: str
+    message_id: str | None
+    address: str
+    contact_id: str | None
+    verdict: Verdict
+    status: str | None
+    smtp_code: str | None
+    diagnostic: str | None
+    matched_by: Rung
+    confidence: float
+    forwarded_to: str | None
+    policy: Policy
+    evidence: tuple[Evidence, ...]
+    report_id: str
+    occurred_at: datetime
+    recorded_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressState:
+    """What an address's bounces mean within its account. `excluded_by` is None while it may be written to."""
+
+    account: str
+    address: str
+    excluded_by: Policy | None = None
+    excluded_at: datetime | None = None
+    hard_bounce_reason: Reason | None = None
+
+
+class EventType(StrEnum):
+    """What the CRM is told."""
+
+    BOUNCE_ATTACHED = "bounce.attached"
+    BOUNCE_UPDATED = "bounce.updated"
+    CONTACT_EXCLUDED = "contact.excluded"
+    SEQUENCE_UNENROLL = "sequence.unenroll"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A row for the outbox; its id is made of what happened, so that the same thing can't be told under two ids."""
+
+    id: str
+    type: EventType
+    bounce: Bounce
+    enrollment_id: str | None = None
+    sequence_id: str | None = None

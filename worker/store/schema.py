@@ -1,0 +1,267 @@
+"""The tables, as SQLAlchemy Core sees them; the migrations make them.
+
+Large tables are keyed by account first, so that they partition by account. Ids of reports, bounces and timeline
+entries are digests of what they identify: making one twice makes the same one.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+HEAD: Final = "0001"
+"""The newest migration; the database is brought to it before anything else is done."""
+
+
+class Moment(sa.TypeDecorator[datetime]):
+    """An aware time in UTC. SQLite keeps no zone, so it is taken off and put back here."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone can't be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json: Final = sa.JSON().with_variant(JSONB(), "postgresql")
+BigId: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+metadata = sa.MetaData()
+
+
+def _text(name: str, **more: Any) -> sa.Column[str]:  # noqa: ANN401 - SQLAlchemy's own keywords
+    return sa.Column(name, sa.Text, nullable=False, **more)
+
+
+def _maybe(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text)
+
+
+meta = sa.Table("meta", metadata, _text("key", primary_key=True), sa.Column("value", sa.LargeBinary, nullable=False))
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    _text("name", primary_key=True),
+    _text("policy"),
+    sa.Column("unenroll_on", Json, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+inboxes = sa.Table(
+    "inboxes",
+    metadata,
+    _text("id", primary_key=True),
+    sa.Column("account", sa.Text, sa.ForeignKey("accounts.name"), nullable=False),
+    _text("name"),
+    _text("address"),
+    _text("provider"),
+    _text("settings"),
+    _text("state"),
+    _maybe("attention"),
+    _maybe("cursor"),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("caught_up_at", Moment),
+    sa.Column("last_poll_at", Moment),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("next_poll_at", Moment, nullable=False),
+    sa.Column("lease_until", Moment),
+    sa.Column("lease_token", sa.BigInteger, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.UniqueConstraint("account", "name", name="inboxes_account_name"),
+    sa.Index("inboxes_due", "next_poll_at"),
+)
+
+credentials = sa.Table(
+    "credentials",
+    metadata,
+    sa.Column("inbox_id", sa.Text, sa.ForeignKey("inboxes.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+)
+
+sends = sa.Table(
+    "sends",
+    metadata,
+    _text("account", primary_key=True),
+    _text("id", primary_key=True),
+    _text("inbox"),
+    _text("kind"),
+    sa.Column("sent_at", Moment, nullable=False),
+    _maybe("message_id"),
+    _maybe("provider_message_id"),
+    _maybe("thread_id"),
+    _maybe("tracking_id"),
+    _maybe("envelope_id"),
+    _maybe("engagement_id"),
+    _maybe("sequence_id"),
+    _maybe("enrollment_id"),
+    _maybe("subject"),
+    _maybe("sender"),
+    sa.Column("registered_at", Moment, nullable=False),
+)
+
+send_recipients = sa.Table(
+    "send_recipients",
+    metadata,
+    _text("account", primary_key=True),
+    _text("send_id", primary_key=True),
+    _text("address_key", primary_key=True),
+    _text("address"),
+    _maybe("contact_id"),
+    _text("role"),
+    sa.Index("send_recipients_address", "account", "address_key"),
+)
+
+send_keys = sa.Table(
+    "send_keys",
+    metadata,
+    _text("account", primary_key=True),
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    _text("send_id", primary_key=True),
+)
+
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", BigId, primary_key=True, autoincrement=True),
+    _text("account"),
+    sa.Column("inbox_id", sa.Text, sa.ForeignKey("inboxes.id", ondelete="CASCADE"), nullable=False),
+    _text("ref"),
+    _text("state"),
+    _maybe("reason"),
+    _maybe("report_id"),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_at", Moment, nullable=False),
+    sa.Column("found_at", Moment, nullable=False),
+    sa.Column("received_at", Moment),
+    sa.UniqueConstraint("inbox_id", "ref", name="notices_inbox_ref"),
+    sa.Index("notices_due", "state", "next_attempt_at"),
+)
+
+notice_keys = sa.Table(
+    "notice_keys",
+    metadata,
+    _text("account", primary_key=True),
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("notice_id", BigId, sa.ForeignKey("notices.id", ondelete="CASCADE"), primary_key=True),
+    _text("kind"),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Index("notice_keys_notice", "notice_id"),
+    sa.Index("notice_keys_expiry", "expires_at"),
+)
+
+reports = sa.Table(
+    "reports",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("kind"),
+    _text("detector"),
+    _maybe("reporting_mta"),
+    sa.Column("features", Json, nullable=False),
+    sa.Column("recorded_at", Moment, nullable=False),
+)
+
+bounces = sa.Table(
+    "bounces",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("send_id"),
+    _text("address_key"),
+    _text("address"),
+    _maybe("contact_id"),
+    _text("inbox"),
+    _maybe("message_id"),
+    _text("type"),
+    _text("reason"),
+    _text("fault"),
+    _maybe("status"),
+    _maybe("smtp_code"),
+    _maybe("diagnostic"),
+    _text("rule"),
+    _text("rules_version"),
+    _text("matched_by"),
+    sa.Column("confidence", sa.Float, nullable=False),
+    _maybe("forwarded_to"),
+    _text("policy"),
+    sa.Column("evidence", Json, nullable=False),
+    _text("report_id"),
+    sa.Column("occurred_at", Moment, nullable=False),
+    sa.Column("recorded_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.UniqueConstraint("account", "send_id", "address_key", name="bounces_identity"),
+    sa.Index("bounces_address", "account", "address_key"),
+)
+
+bounce_reports = sa.Table(
+    "bounce_reports",
+    metadata,
+    sa.Column("bounce_id", sa.Text, sa.ForeignKey("bounces.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("report_id", sa.Text, sa.ForeignKey("reports.id"), primary_key=True),
+    sa.Column("verdict", Json, nullable=False),
+    sa.Column("recorded_at", Moment, nullable=False),
+)
+
+timeline = sa.Table(
+    "timeline",
+    metadata,
+    _text("id", primary_key=True),
+    sa.Column("bounce_id", sa.Text, sa.ForeignKey("bounces.id", ondelete="CASCADE"), nullable=False, unique=True),
+    _text("account"),
+    _maybe("contact_id"),
+    sa.Column("recorded_at", Moment, nullable=False),
+    sa.Index("timeline_contact", "account", "contact_id"),
+)
+
+addresses = sa.Table(
+    "addresses",
+    metadata,
+    _text("account", primary_key=True),
+    _text("address_key", primary_key=True),
+    _maybe("excluded_by"),
+    sa.Column("excluded_at", Moment),
+    _maybe("hard_bounce_reason"),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+
+review = sa.Table(
+    "review",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("report_id"),
+    _text("state"),
+    _text("why"),
+    sa.Column("entry", Json, nullable=False),
+    sa.Column("recorded_at", Moment, nullable=False),
+    sa.Index("review_account", "account", "state"),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", BigId, primary_key=True, autoincrement=True),
+    _text("event_id", unique=True),
+    _text("account"),
+    _text("type"),
+    sa.Column("payload", Json, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("sent_at", Moment),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_at", Moment),
+    _maybe("error"),
+    sa.Index("outbox_due", "next_attempt_at"),
+)
