@@ -24,7 +24,7 @@ CONFIDENCE: Final[Mapping[Rung, float]] = {
     Rung.TOKEN: 0.97,
     Rung.DIRECT_REPLY: 0.9,
 }
-"""How sure each rung is, in the order in which they are tried. A reply's header may name an earlier mail of a thread."""
+"""How sure each rung is, in the order in which they are tried. A reply may name an earlier mail of its thread."""
 
 UNNAMED_RECIPIENT: Final = 0.9
 """Factor for a notice that names no recipient and answers an email that had only one."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from worker.store.schema import HEAD
+from worker.store.schema import HEAD, storable_json
 
 BUSY_TIMEOUT_MS: Final = 15_000
 STATEMENT_TIMEOUT_MS: Final = 30_000
@@ -21,6 +21,7 @@ def open_engine(url: str) -> Engine:
         return _sqlite(url)
     return sa.create_engine(
         url,
+        json_serializer=storable_json,
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=5,
@@ -29,7 +30,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _sqlite(url: str) -> Engine:
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(url, json_serializer=storable_json)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(dbapi: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3.Connection behind SQLAlchemy's pool

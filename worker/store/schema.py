@@ -4,6 +4,7 @@ Large tables are keyed by account first, so that they partition by account. Ids 
 entries are digests of what they identify: making one twice makes the same one.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -34,6 +35,34 @@ class Moment(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Words(sa.TypeDecorator[str]):
+    """Text that may come from hostile mail: without NUL and lone surrogates, which PostgreSQL refuses."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else storable(value)
+
+
+def storable(text: str) -> str:
+    """Return `text` as every database takes it."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def storable_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return JSON text whose strings are storable; the engine's serializer."""
+
+    def clean(value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, str):
+            return storable(value)
+        if isinstance(value, dict):
+            return {storable(key): clean(item) for key, item in value.items()}
+        return [clean(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(clean(value), ensure_ascii=False)
+
+
 Json: Final = sa.JSON().with_variant(JSONB(), "postgresql")
 BigId: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -41,11 +70,11 @@ metadata = sa.MetaData()
 
 
 def _text(name: str, **more: Any) -> sa.Column[str]:  # noqa: ANN401 - SQLAlchemy's own keywords
-    return sa.Column(name, sa.Text, nullable=False, **more)
+    return sa.Column(name, Words, nullable=False, **more)
 
 
 def _maybe(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text)
+    return sa.Column(name, Words)
 
 
 meta = sa.Table("meta", metadata, _text("key", primary_key=True), sa.Column("value", sa.LargeBinary, nullable=False))

@@ -1,0 +1,42 @@
+"""Accounts: whose sends, inboxes and bounces are kept strictly apart."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from worker.domain import AccountRules, BounceType, Policy
+from worker.store.database import insert
+from worker.store.schema import accounts
+
+
+def ensure(connection: Connection, name: str, now: datetime) -> None:
+    """Make an account with the default rules where there is none."""
+    default = AccountRules(account=name)
+    values = {
+        "name": name,
+        "policy": default.policy,
+        "unenroll_on": sorted(default.unenroll_on),
+        "created_at": now,
+    }
+    connection.execute(insert(connection, accounts).values(values).on_conflict_do_nothing(index_elements=["name"]))
+
+
+def configure(connection: Connection, name: str, policy: Policy, unenroll_on: Iterable[BounceType]) -> None:
+    """Set what an account has chosen."""
+    connection.execute(
+        sa.update(accounts).where(accounts.c.name == name).values(policy=policy, unenroll_on=sorted(unenroll_on))
+    )
+
+
+def rules(connection: Connection, name: str) -> AccountRules:
+    """Return what an account has chosen, or the defaults."""
+    row = connection.execute(accounts.select().where(accounts.c.name == name)).first()
+    if row is None:
+        return AccountRules(account=name)
+    return AccountRules(
+        account=name,
+        policy=Policy(row.policy),
+        unenroll_on=frozenset(BounceType(value) for value in row.unenroll_on),
+    )

@@ -1,0 +1,196 @@
+"""Reports, bounces, timelines and the state of addresses."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from worker.domain import (
+    AddressState,
+    Bounce,
+    BounceType,
+    DeliveryReport,
+    Evidence,
+    Fault,
+    Finding,
+    Policy,
+    Reason,
+    Rung,
+    Verdict,
+    address_key,
+)
+from worker.store.database import insert, locked
+from worker.store.schema import addresses, bounce_reports, bounces, reports, review, timeline
+
+
+def known_reports(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Return those of `ids` that are on record already."""
+    return set(connection.execute(sa.select(reports.c.id).where(reports.c.id.in_(sorted(ids)))).scalars())
+
+
+def add_reports(connection: Connection, found: Sequence[tuple[str, str, DeliveryReport]], now: datetime) -> None:
+    """Keep (id, account, report). A report that another worker has kept meanwhile raises IntegrityError."""
+    if not found:
+        return
+    rows = [
+        {
+            "id": report_id,
+            "account": account,
+            "kind": report.kind,
+            "detector": report.detector,
+            "reporting_mta": report.reporting_mta,
+            "features": {"recipients": len(report.recipients), "warnings": list(report.warnings)},
+            "recorded_at": now,
+        }
+        for report_id, account, report in found
+    ]
+    connection.execute(sa.insert(reports), rows)
+
+
+def load_for_change(connection: Connection, ids: Iterable[str]) -> dict[str, Bounce]:
+    """Return bounces by id, held until the commit; always in the same order, so that no two workers wait crosswise."""
+    query = bounces.select().where(bounces.c.id.in_(sorted(ids))).order_by(bounces.c.id)
+    return {row["id"]: _bounce(row) for row in connection.execute(locked(query)).mappings()}
+
+
+def addresses_for_change(connection: Connection, account: str, wanted: Iterable[str]) -> dict[str, AddressState]:
+    """Return the states of addresses by `address_key`; an unknown address has a clean one."""
+    keys = sorted({address_key(address) for address in wanted})
+    states = {key: AddressState(account=account, address=key) for key in keys}
+    query = addresses.select().where(addresses.c.account == account, addresses.c.address_key.in_(keys))
+    for row in connection.execute(locked(query.order_by(addresses.c.address_key))):
+        states[row.address_key] = AddressState(
+            account=account,
+            address=row.address_key,
+            excluded_by=Policy(row.excluded_by) if row.excluded_by else None,
+            excluded_at=row.excluded_at,
+            hard_bounce_reason=Reason(row.hard_bounce_reason) if row.hard_bounce_reason else None,
+        )
+    return states
+
+
+def save(connection: Connection, changed: Iterable[Bounce], known: Iterable[str]) -> None:
+    """Write bounces as they are now; those not among the `known` are new, and get their timeline entry."""
+    known = set(known)
+    rows = [_row(bounce) for bounce in changed]
+    new = [row for row in rows if row["id"] not in known]
+    if new:
+        connection.execute(sa.insert(bounces), new)
+        entries = [
+            {
+                "id": row["id"],
+                "bounce_id": row["id"],
+                "account": row["account"],
+                "contact_id": row["contact_id"],
+                "recorded_at": row["recorded_at"],
+            }
+            for row in new
+        ]
+        connection.execute(sa.insert(timeline), entries)
+    for row in rows:
+        if row["id"] in known:
+            connection.execute(sa.update(bounces).where(bounces.c.id == row["id"]).values(row))
+
+
+def add_history(connection: Connection, findings: Iterable[tuple[str, Finding]], now: datetime) -> None:
+    """Keep (bounce id, finding): which reports speak of a bounce, and what each came to."""
+    rows = [
+        {
+            "bounce_id": bounce_id,
+            "report_id": finding.report_id,
+            "verdict": asdict(finding.verdict) | {"occurred_at": finding.occurred_at.isoformat()},
+            "recorded_at": now,
+        }
+        for bounce_id, finding in findings
+    ]
+    if rows:
+        connection.execute(insert(connection, bounce_reports).on_conflict_do_nothing(), rows)
+
+
+def save_addresses(connection: Connection, changed: Iterable[AddressState], now: datetime) -> None:
+    """Write the states of addresses."""
+    rows = [
+        {
+            "account": state.account,
+            "address_key": address_key(state.address),
+            "excluded_by": state.excluded_by,
+            "excluded_at": state.excluded_at,
+            "hard_bounce_reason": state.hard_bounce_reason,
+            "updated_at": now,
+        }
+        for state in changed
+    ]
+    if rows:
+        statement = insert(connection, addresses)
+        names = ("excluded_by", "excluded_at", "hard_bounce_reason", "updated_at")
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["account", "address_key"], set_={name: statement.excluded[name] for name in names}
+            ),
+            rows,
+        )
+
+
+def add_review(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep what waits for a person."""
+    if rows:
+        connection.execute(insert(connection, review).on_conflict_do_nothing(), list(rows))
+
+
+def timeline_entries(
+    connection: Connection, *, account: str | None = None, contact_id: str | None = None
+) -> list[tuple[Bounce, list[str]]]:
+    """Return timeline entries, oldest first: each a bounce and the ids of its reports."""
+    query = sa.select(bounces).join(timeline, timeline.c.bounce_id == bounces.c.id)
+    if account is not None:
+        query = query.where(timeline.c.account == account)
+    if contact_id is not None:
+        query = query.where(timeline.c.contact_id == contact_id)
+    found = [_bounce(row) for row in connection.execute(query.order_by(bounces.c.occurred_at, bounces.c.id)).mappings()]
+    history: dict[str, list[str]] = {bounce.id: [] for bounce in found}
+    links = sa.select(bounce_reports).order_by(bounce_reports.c.recorded_at, bounce_reports.c.report_id)
+    if account is not None:
+        links = links.join(bounces, bounces.c.id == bounce_reports.c.bounce_id).where(bounces.c.account == account)
+    for row in connection.execute(links):
+        if row.bounce_id in history:
+            history[row.bounce_id].append(row.report_id)
+    return [(bounce, history[bounce.id]) for bounce in found]
+
+
+def address_states(connection: Connection, account: str) -> list[AddressState]:
+    """Return all addresses of an account that have a state."""
+    keys = connection.execute(sa.select(addresses.c.address_key).where(addresses.c.account == account)).scalars()
+    return list(addresses_for_change(connection, account, list(keys)).values())
+
+
+def review_entries(connection: Connection, account: str | None = None) -> list[dict[str, Any]]:
+    """Return what waits for a person, oldest first."""
+    query = review.select().where(review.c.state == "waiting").order_by(review.c.recorded_at, review.c.id)
+    if account is not None:
+        query = query.where(review.c.account == account)
+    return [dict(row["entry"]) | {"why": row["why"]} for row in connection.execute(query).mappings()]
+
+
+def _row(bounce: Bounce) -> dict[str, Any]:
+    values = asdict(bounce)
+    values |= values.pop("verdict")
+    del values["matched_text"]
+    return values | {"address_key": address_key(bounce.address)}
+
+
+def _bounce(row: RowMapping) -> Bounce:
+    values = {name: row[name] for name in Bounce.__slots__ if name != "verdict"}
+    values["verdict"] = Verdict(
+        type=BounceType(row["type"]),
+        reason=Reason(row["reason"]),
+        fault=Fault(row["fault"]),
+        rule=row["rule"],
+        rules_version=row["rules_version"],
+    )
+    values["matched_by"] = Rung(row["matched_by"])
+    values["policy"] = Policy(row["policy"])
+    values["evidence"] = tuple(Evidence(**item) for item in row["evidence"])
+    return Bounce(**values)

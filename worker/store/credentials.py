@@ -1,0 +1,50 @@
+"""One inbox's secret, sealed at rest and replaced by compare-and-swap (see `connectors.base.CredentialStore`)."""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from connectors.base import StaleCredential
+from connectors.errors import AuthRequired
+from worker.store.database import insert, reading, writing
+from worker.store.keyring import KeyRing
+from worker.store.schema import credentials
+
+
+class DatabaseCredentials:
+    """See `CredentialStore`. Each call is a short transaction of its own, so no lock is held across the network."""
+
+    def __init__(self, engine: Engine, ring: KeyRing, inbox_id: str) -> None:
+        self._engine = engine
+        self._ring = ring
+        self._inbox_id = inbox_id
+
+    def load(self) -> tuple[str, int]:
+        with reading(self._engine) as connection:
+            row = connection.execute(credentials.select().where(credentials.c.inbox_id == self._inbox_id)).first()
+        if row is None:
+            raise AuthRequired("No password is stored for this inbox: add it again with --password-env.")
+        return self._ring.open(row.secret, self._inbox_id).decode(), row.version
+
+    def save(self, secret: str, expected_version: int) -> int:
+        with writing(self._engine) as connection:
+            done = connection.execute(
+                sa.update(credentials)
+                .where(credentials.c.inbox_id == self._inbox_id, credentials.c.version == expected_version)
+                .values(secret=self._ring.seal(secret.encode(), self._inbox_id), version=expected_version + 1)
+            )
+        if done.rowcount != 1:
+            raise StaleCredential
+        return expected_version + 1
+
+
+def put(connection: Connection, ring: KeyRing, inbox_id: str, secret: str) -> None:
+    """Store an inbox's first secret, or a new one that a person has given."""
+    statement = insert(connection, credentials).values(
+        inbox_id=inbox_id, secret=ring.seal(secret.encode(), inbox_id), version=1
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["inbox_id"],
+            set_={"secret": statement.excluded.secret, "version": credentials.c.version + 1},
+        )
+    )

@@ -1,0 +1,115 @@
+"""Connected inboxes: what they are, when they are due, and who holds them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from worker.store.database import locked
+from worker.store.schema import inboxes
+
+
+class InboxState(StrEnum):
+    """Whether an inbox is read."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"  # by a person
+    NEEDS_ATTENTION = "needs_attention"  # only a person can make it work again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """An inbox as it is configured, and where its reading stands. `settings` is the connector's own JSON."""
+
+    id: str
+    account: str
+    name: str
+    address: str
+    provider: str
+    settings: str
+    state: InboxState
+    attention: str | None
+    cursor: str | None
+    since: datetime
+    caught_up_at: datetime | None
+    last_poll_at: datetime | None
+    failures: int
+    next_poll_at: datetime
+    lease_until: datetime | None
+    lease_token: int
+    created_at: datetime
+
+
+class StaleLease(Exception):
+    """Somebody else has taken over this inbox meanwhile: nothing of what was read may be saved."""
+
+
+def add(connection: Connection, inbox: Inbox) -> None:
+    """Keep a new inbox. The caller makes sure that the account exists and the name is free."""
+    connection.execute(sa.insert(inboxes).values({name: getattr(inbox, name) for name in Inbox.__slots__}))
+
+
+def find(connection: Connection, *, account: str | None = None, name: str | None = None) -> list[Inbox]:
+    """Return inboxes, by account and name where they are given."""
+    query = inboxes.select().order_by(inboxes.c.account, inboxes.c.name)
+    if account is not None:
+        query = query.where(inboxes.c.account == account)
+    if name is not None:
+        query = query.where(inboxes.c.name == name)
+    return [_inbox(row) for row in connection.execute(query).mappings()]
+
+
+def get(connection: Connection, inbox_id: str) -> Inbox | None:
+    """Return one inbox, or None."""
+    row = connection.execute(inboxes.select().where(inboxes.c.id == inbox_id)).mappings().first()
+    return _inbox(row) if row else None
+
+
+def change(connection: Connection, inbox_id: str, **values: object) -> None:
+    """Set columns of an inbox."""
+    connection.execute(sa.update(inboxes).where(inboxes.c.id == inbox_id).values(**values))
+
+
+def remove(connection: Connection, inbox_id: str) -> None:
+    """Forget an inbox, its credentials and its notices; what is on timelines stays."""
+    connection.execute(sa.delete(inboxes).where(inboxes.c.id == inbox_id))
+
+
+def claim(
+    connection: Connection, now: datetime, lease_until: datetime, limit: int, *, only: str | None = None
+) -> Sequence[tuple[str, int]]:
+    """Take inboxes that are due and that nobody holds; return (id, fencing token).
+
+    With `only`, that one is taken whether it is due or not, unless somebody holds it.
+    """
+    free = sa.or_(inboxes.c.lease_until.is_(None), inboxes.c.lease_until < now)
+    due = sa.select(inboxes.c.id).where(free)
+    if only is None:
+        due = due.where(inboxes.c.state == InboxState.ACTIVE, inboxes.c.next_poll_at <= now)
+        due = due.order_by(inboxes.c.next_poll_at).limit(limit)
+    else:
+        due = due.where(inboxes.c.id == only)
+    rows = connection.execute(
+        sa.update(inboxes)
+        .where(inboxes.c.id.in_(locked(due, skip=True).scalar_subquery()))
+        .values(lease_until=lease_until, lease_token=inboxes.c.lease_token + 1)
+        .returning(inboxes.c.id, inboxes.c.lease_token)
+    )
+    return [(row.id, row.lease_token) for row in rows]
+
+
+def save_fenced(connection: Connection, inbox_id: str, lease_token: int, **values: object) -> None:
+    """Set columns if the lease is still ours. Raises `StaleLease`."""
+    done = connection.execute(
+        sa.update(inboxes).where(inboxes.c.id == inbox_id, inboxes.c.lease_token == lease_token).values(**values)
+    )
+    if done.rowcount != 1:
+        raise StaleLease(inbox_id)
+
+
+def _inbox(row: Mapping[str, Any]) -> Inbox:
+    return Inbox(**{**row, "state": InboxState(row["state"])})

@@ -1,0 +1,201 @@
+"""Messages that may be delivery reports: found by a poll, worked off by the pipeline.
+
+Of a notice that answers no registered send only keyed hashes and a reference stay, for `UNMATCHED_DAYS`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from worker.domain import SentEmail, address_key
+from worker.match import send_keys
+from worker.store.database import insert, locked
+from worker.store.keyring import Digester
+from worker.store.schema import notice_keys, notices
+from worker.store.schema import send_keys as send_key_rows
+
+UNMATCHED_DAYS: Final = 14
+RECIPIENT_WINDOW: Final = timedelta(days=5)
+"""How long after a send a notice may come that names only its recipient: what mail servers keep retrying for."""
+CLOCK_SKEW: Final = timedelta(hours=1)
+
+
+class NoticeState(StrEnum):
+    """Where a notice stands. Only `PENDING` is ever worked on."""
+
+    PENDING = "pending"
+    ATTACHED = "attached"
+    REVIEW = "review"
+    DUPLICATE = "duplicate"  # the same report came by another way
+    UNMATCHED = "unmatched"  # answers no registered send, yet
+    NOT_A_BOUNCE = "not_a_bounce"
+    GONE = "gone"  # deleted from the inbox before it was read
+    QUARANTINED = "quarantined"  # can't be worked on; the reason says why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A message that may be a delivery report."""
+
+    id: int
+    account: str
+    inbox_id: str
+    ref: str
+    attempts: int
+    received_at: datetime | None
+    found_at: datetime
+
+
+def add(
+    connection: Connection,
+    account: str,
+    inbox_id: str,
+    found: Iterable[tuple[str, datetime | None]],
+    now: datetime,
+    next_attempt_at: datetime,
+) -> list[int]:
+    """Keep (reference, time received) as pending; return the ids of those that were not known."""
+    rows = [
+        {
+            "account": account,
+            "inbox_id": inbox_id,
+            "ref": ref,
+            "state": NoticeState.PENDING,
+            "attempts": 0,
+            "next_attempt_at": next_attempt_at,
+            "found_at": now,
+            "received_at": received_at,
+        }
+        for ref, received_at in found
+    ]
+    if not rows:
+        return []
+    statement = insert(connection, notices).on_conflict_do_nothing(index_elements=["inbox_id", "ref"])
+    return list(connection.execute(statement.returning(notices.c.id), rows).scalars())
+
+
+def pending(connection: Connection, ids: Iterable[int]) -> list[Notice]:
+    """Return those of `ids` that still wait."""
+    return _pending(connection, ids, lock=False)
+
+
+def lock_pending(connection: Connection, ids: Iterable[int]) -> list[Notice]:
+    """Return those of `ids` that still wait and that no other worker holds, and hold them until the commit."""
+    return _pending(connection, ids, lock=True)
+
+
+def _pending(connection: Connection, ids: Iterable[int], *, lock: bool) -> list[Notice]:
+    query = notices.select().where(notices.c.id.in_(sorted(ids)), notices.c.state == NoticeState.PENDING)
+    query = query.order_by(notices.c.id)
+    rows = connection.execute(locked(query, skip=True) if lock else query).mappings()
+    return [Notice(**{name: row[name] for name in Notice.__slots__}) for row in rows]
+
+
+def take_due(connection: Connection, now: datetime, again_at: datetime, limit: int) -> list[tuple[str, int]]:
+    """Return (inbox, notice) of pending notices that are due, and put their next turn off to `again_at`."""
+    due = (
+        sa.select(notices.c.id)
+        .where(notices.c.state == NoticeState.PENDING, notices.c.next_attempt_at <= now)
+        .order_by(notices.c.next_attempt_at)
+        .limit(limit)
+    )
+    rows = connection.execute(
+        sa.update(notices)
+        .where(notices.c.id.in_(locked(due, skip=True).scalar_subquery()))
+        .values(next_attempt_at=again_at)
+        .returning(notices.c.inbox_id, notices.c.id)
+    )
+    return [(row.inbox_id, row.id) for row in rows]
+
+
+def settle(
+    connection: Connection,
+    notice_id: int,
+    state: NoticeState,
+    *,
+    reason: str | None = None,
+    report_id: str | None = None,
+) -> None:
+    """Say how a notice ended."""
+    connection.execute(
+        sa.update(notices).where(notices.c.id == notice_id).values(state=state, reason=reason, report_id=report_id)
+    )
+
+
+def put_off(connection: Connection, ids: Iterable[int], reason: str, next_attempt_at: datetime) -> None:
+    """Count an attempt that failed and try again later."""
+    connection.execute(
+        sa.update(notices)
+        .where(notices.c.id.in_(sorted(ids)), notices.c.state == NoticeState.PENDING)
+        .values(attempts=notices.c.attempts + 1, reason=reason, next_attempt_at=next_attempt_at)
+    )
+
+
+def remember_unmatched(
+    connection: Connection, notice: Notice, keys: Iterable[tuple[str, bytes]], now: datetime
+) -> None:
+    """Keep the keyed hashes ((name, digest)) of what an unmatched notice names."""
+    expires_at = now + timedelta(days=UNMATCHED_DAYS)
+    rows = [
+        {"account": notice.account, "digest": value, "notice_id": notice.id, "kind": name, "expires_at": expires_at}
+        for name, value in sorted(set(keys))
+    ]
+    if rows:
+        connection.execute(insert(connection, notice_keys).on_conflict_do_nothing(), rows)
+
+
+def requeue_for(connection: Connection, batch: Sequence[SentEmail], digest: Digester, now: datetime) -> int:
+    """Make unmatched notices pending again that name one of `batch` by id, or its recipient within the window."""
+    if not batch:
+        return 0
+    by_id = {digest(send.account, key.name, key.value) for send in batch for key in send_keys(send)}
+    wanted = [notice_keys.c.digest.in_(by_id)] if by_id else []
+    wanted += [
+        sa.and_(
+            notice_keys.c.digest.in_(
+                {digest(send.account, "recipient", address_key(r.address)) for r in send.recipients}
+            ),
+            notices.c.received_at.between(send.sent_at - CLOCK_SKEW, send.sent_at + RECIPIENT_WINDOW),
+        )
+        for send in batch
+    ]
+    naming = (
+        sa.select(notice_keys.c.notice_id)
+        .join(notices, notices.c.id == notice_keys.c.notice_id)
+        .where(notice_keys.c.account.in_({send.account for send in batch}), sa.or_(*wanted))
+    )
+    return _requeue(connection, naming, now)
+
+
+def requeue_known(connection: Connection, now: datetime) -> int:
+    """Make unmatched notices pending again that name a send by id.
+
+    Closes the gap in which a send is registered while its notice is being worked on: neither sees the other.
+    """
+    same = sa.and_(send_key_rows.c.account == notice_keys.c.account, send_key_rows.c.digest == notice_keys.c.digest)
+    return _requeue(connection, sa.select(notice_keys.c.notice_id).join(send_key_rows, same), now)
+
+
+def _requeue(connection: Connection, naming: sa.Select[tuple[int]], now: datetime) -> int:
+    done = connection.execute(
+        sa.update(notices)
+        .where(notices.c.id.in_(naming), notices.c.state == NoticeState.UNMATCHED)
+        .values(state=NoticeState.PENDING, attempts=0, next_attempt_at=now)
+    )
+    return done.rowcount
+
+
+def forget_expired(connection: Connection, now: datetime) -> int:
+    """Drop what is kept of unmatched notices past its time."""
+    return connection.execute(sa.delete(notice_keys).where(notice_keys.c.expires_at <= now)).rowcount
+
+
+def counts(connection: Connection, inbox_id: str) -> dict[str, int]:
+    """Return how many notices of an inbox stand in each state."""
+    query = sa.select(notices.c.state, sa.func.count()).where(notices.c.inbox_id == inbox_id).group_by(notices.c.state)
+    return {state: number for state, number in connection.execute(query).tuples()}

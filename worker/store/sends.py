@@ -1,0 +1,107 @@
+"""What the CRM sent, and how to find it again."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from worker.domain import Recipient, Role, SendKind, SentEmail, address_key
+from worker.match import Key, send_keys
+from worker.store.database import insert
+from worker.store.keyring import Digester
+from worker.store.schema import send_keys as send_key_rows
+from worker.store.schema import send_recipients, sends
+
+LATE_FIELDS: Final = (
+    "message_id",
+    "provider_message_id",
+    "thread_id",
+    "tracking_id",
+    "envelope_id",
+    "engagement_id",
+    "sequence_id",
+    "enrollment_id",
+    "subject",
+    "sender",
+)
+"""Fields that a repeat of a send may add: a CRM often learns them only after the mail has left."""
+
+
+def register(connection: Connection, batch: Sequence[SentEmail], digest: Digester, now: datetime) -> None:
+    """Keep sends; a repeat of the same (account, id) changes nothing but what it adds."""
+    if not batch:
+        return
+    statement = insert(connection, sends)
+    statement = statement.on_conflict_do_update(
+        index_elements=["account", "id"],
+        set_={name: sa.func.coalesce(statement.excluded[name], sends.c[name]) for name in LATE_FIELDS},
+    )
+    connection.execute(statement, [_row(send) | {"registered_at": now} for send in batch])
+    recipients = insert(connection, send_recipients).on_conflict_do_nothing()
+    if rows := [_recipient_row(send, recipient) for send in batch for recipient in send.recipients]:
+        connection.execute(recipients, rows)
+    keyed = [
+        {"account": send.account, "digest": digest(send.account, key.name, key.value), "send_id": send.id}
+        for send in batch
+        for key in send_keys(send)
+    ]
+    if keyed:
+        connection.execute(insert(connection, send_key_rows).on_conflict_do_nothing(), keyed)
+
+
+def find(
+    connection: Connection, account: str, keys: Iterable[Key], digest: Digester
+) -> Mapping[Key, Sequence[SentEmail]]:
+    """Return the account's sends by the keys that name them."""
+    wanted = {digest(account, key.name, key.value): key for key in keys}
+    if not wanted:
+        return {}
+    rows = connection.execute(
+        sa.select(send_key_rows.c.digest, send_key_rows.c.send_id).where(
+            send_key_rows.c.account == account, send_key_rows.c.digest.in_(wanted)
+        )
+    ).all()
+    loaded = load(connection, account, {row.send_id for row in rows})
+    found: defaultdict[Key, list[SentEmail]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: str(row.send_id)):
+        if row.send_id in loaded:
+            found[wanted[bytes(row.digest)]].append(loaded[row.send_id])
+    return found
+
+
+def load(connection: Connection, account: str, ids: Iterable[str]) -> dict[str, SentEmail]:
+    """Return sends by id; unknown ones are left out."""
+    wanted = sorted(ids)
+    if not wanted:
+        return {}
+    people: defaultdict[str, list[Recipient]] = defaultdict(list)
+    where = send_recipients.c.account == account, send_recipients.c.send_id.in_(wanted)
+    for row in connection.execute(send_recipients.select().where(*where).order_by(send_recipients.c.address_key)):
+        people[row.send_id].append(
+            Recipient(address=row.address, contact_id=row.contact_id, role=Role(row.role)),
+        )
+    rows = connection.execute(sends.select().where(sends.c.account == account, sends.c.id.in_(wanted))).mappings()
+    return {row["id"]: _send(row, people[row["id"]]) for row in rows}
+
+
+def _row(send: SentEmail) -> dict[str, object]:
+    values = asdict(send)
+    del values["recipients"]
+    return values
+
+
+def _recipient_row(send: SentEmail, recipient: Recipient) -> dict[str, object]:
+    return asdict(recipient) | {
+        "account": send.account,
+        "send_id": send.id,
+        "address_key": address_key(recipient.address),
+    }
+
+
+def _send(row: Mapping[str, Any], recipients: Sequence[Recipient]) -> SentEmail:
+    values = {name: value for name, value in row.items() if name not in ("kind", "registered_at")}
+    return SentEmail(**values, kind=SendKind(row["kind"]), recipients=tuple(recipients))
