@@ -100,6 +100,6 @@ def insert(connection: Connection, table: sa.Table) -> Any:  # noqa: ANN401 - tw
     return postgresql.insert(table)
 
 
-def locked(statement: sa.Select[Any], *, skip: bool = False) -> sa.Select[Any]:
-    """Lock the rows that `statement` reads; SQLite's one writer needs no lock and ignores this."""
-    return statement.with_for_update(skip_locked=skip)
+def locked(statement: sa.Select[Any], *, skip: bool = False, of: sa.Table | None = None) -> sa.Select[Any]:
+    """Lock the rows that `statement` reads (only those of table `of`); SQLite's one writer ignores this."""
+    return statement.with_for_update(skip_locked=skip, of=of)

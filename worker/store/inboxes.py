@@ -1,13 +1,12 @@
 """Connected inboxes: what they are, when they are due, and who holds them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, RowMapping
 
 from worker.store.database import locked
 from worker.store.schema import inboxes
@@ -111,5 +110,5 @@ def save_fenced(connection: Connection, inbox_id: str, lease_token: int, **value
         raise StaleLease(inbox_id)
 
 
-def _inbox(row: Mapping[str, Any]) -> Inbox:
+def _inbox(row: RowMapping) -> Inbox:
     return Inbox(**{**row, "state": InboxState(row["state"])})

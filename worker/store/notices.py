@@ -15,8 +15,9 @@ from sqlalchemy.engine import Connection
 from worker.domain import SentEmail, address_key
 from worker.match import send_keys
 from worker.store.database import insert, locked
+from worker.store.inboxes import InboxState
 from worker.store.keyring import Digester
-from worker.store.schema import notice_keys, notices
+from worker.store.schema import inboxes, notice_keys, notices
 from worker.store.schema import send_keys as send_key_rows
 
 UNMATCHED_DAYS: Final = 14
@@ -97,16 +98,21 @@ def _pending(connection: Connection, ids: Iterable[int], *, lock: bool) -> list[
 
 
 def take_due(connection: Connection, now: datetime, again_at: datetime, limit: int) -> list[tuple[str, int]]:
-    """Return (inbox, notice) of pending notices that are due, and put their next turn off to `again_at`."""
+    """Return (inbox, notice) of pending notices that are due, and put their next turn off to `again_at`.
+
+    Notices of an inbox that isn't read now wait: signing in again and again with a dead password locks people out.
+    """
     due = (
         sa.select(notices.c.id)
+        .join(inboxes, inboxes.c.id == notices.c.inbox_id)
+        .where(inboxes.c.state == InboxState.ACTIVE)
         .where(notices.c.state == NoticeState.PENDING, notices.c.next_attempt_at <= now)
         .order_by(notices.c.next_attempt_at)
         .limit(limit)
     )
     rows = connection.execute(
         sa.update(notices)
-        .where(notices.c.id.in_(locked(due, skip=True).scalar_subquery()))
+        .where(notices.c.id.in_(locked(due, skip=True, of=notices).scalar_subquery()))
         .values(next_attempt_at=again_at)
         .returning(notices.c.inbox_id, notices.c.id)
     )
@@ -127,12 +133,14 @@ def settle(
     )
 
 
-def put_off(connection: Connection, ids: Iterable[int], reason: str, next_attempt_at: datetime) -> None:
-    """Count an attempt that failed and try again later."""
+def wait(
+    connection: Connection, ids: Iterable[int], reason: str, next_attempt_at: datetime, *, tried: bool = False
+) -> None:
+    """Say why notices wait, and until when; `tried` counts the attempt."""
     connection.execute(
         sa.update(notices)
         .where(notices.c.id.in_(sorted(ids)), notices.c.state == NoticeState.PENDING)
-        .values(attempts=notices.c.attempts + 1, reason=reason, next_attempt_at=next_attempt_at)
+        .values(attempts=notices.c.attempts + int(tried), reason=reason, next_attempt_at=next_attempt_at)
     )
 
 
@@ -154,7 +162,7 @@ def requeue_for(connection: Connection, batch: Sequence[SentEmail], digest: Dige
     if not batch:
         return 0
     by_id = {digest(send.account, key.name, key.value) for send in batch for key in send_keys(send)}
-    wanted = [notice_keys.c.digest.in_(by_id)] if by_id else []
+    wanted: list[sa.ColumnElement[bool]] = [notice_keys.c.digest.in_(by_id)] if by_id else []
     wanted += [
         sa.and_(
             notice_keys.c.digest.in_(
@@ -198,4 +206,4 @@ def forget_expired(connection: Connection, now: datetime) -> int:
 def counts(connection: Connection, inbox_id: str) -> dict[str, int]:
     """Return how many notices of an inbox stand in each state."""
     query = sa.select(notices.c.state, sa.func.count()).where(notices.c.inbox_id == inbox_id).group_by(notices.c.state)
-    return {state: number for state, number in connection.execute(query).tuples()}
+    return dict(connection.execute(query).tuples().all())

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, RowMapping
 
 from worker.domain import Recipient, Role, SendKind, SentEmail, address_key
 from worker.match import Key, send_keys
@@ -102,6 +102,6 @@ def _recipient_row(send: SentEmail, recipient: Recipient) -> dict[str, object]:
     }
 
 
-def _send(row: Mapping[str, Any], recipients: Sequence[Recipient]) -> SentEmail:
+def _send(row: RowMapping, recipients: Sequence[Recipient]) -> SentEmail:
     values = {name: value for name, value in row.items() if name not in ("kind", "registered_at")}
     return SentEmail(**values, kind=SendKind(row["kind"]), recipients=tuple(recipients))

@@ -1,0 +1,101 @@
+"""The environment, read once into one frozen `Settings`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from worker.store.keyring import KeyProblem, KeyRing, new_key
+
+VARIABLES: Final = {
+    "DATABASE_URL": "database (default: an SQLite file in the data folder); postgresql://user@host/name",
+    "REDIS_URL": "broker (default: the in-memory transport, for `run`); redis://host:6379/0",
+    "BOUNCE_WORKER_DATA": "data folder (default: ~/.local/share/bounce-worker)",
+    "BOUNCE_WORKER_KEYS": "base64 keys of 32 bytes that encrypt credentials at rest, newest first",
+    "BOUNCE_WORKER_POLL_SECONDS": "how often an inbox is polled (default: 120)",
+    "BOUNCE_WORKER_RULES": "your own rule files, read before ours, separated by colons",
+    "BOUNCE_WORKER_CRM_TASK": "name of the CRM's Celery task that takes events (default: none; events wait in the feed)",
+    "BOUNCE_WORKER_CRM_QUEUE": "queue of that task (default: crm)",
+    "BOUNCE_WORKER_CRM_BROKER": "broker of that queue (default: REDIS_URL)",
+}
+"""Every variable that is read, and what it is for: the help text prints this."""
+
+MEMORY_BROKER: Final = "memory://"
+
+
+class ConfigProblem(Exception):
+    """The environment can't be right; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says. Holds no key: those are read by `key_ring` and go no further."""
+
+    database_url: str
+    broker_url: str
+    data: Path
+    poll_every: timedelta
+    rule_files: tuple[Path, ...] = ()
+    crm_task: str | None = None
+    crm_queue: str = "crm"
+    crm_broker: str | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether all runs in one process, without a broker."""
+        return self.broker_url == MEMORY_BROKER
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the environment. Raises `ConfigProblem`."""
+    data = Path(environment.get("BOUNCE_WORKER_DATA") or Path.home() / ".local/share/bounce-worker").absolute()
+    seconds = environment.get("BOUNCE_WORKER_POLL_SECONDS") or "120"
+    if not seconds.isdigit() or not 1 <= int(seconds) <= 86_400:
+        raise ConfigProblem(f"BOUNCE_WORKER_POLL_SECONDS is {seconds!r}: use whole seconds from 1 to 86400.")
+    url = environment.get("DATABASE_URL") or f"sqlite:///{data / 'bounce-worker.sqlite3'}"
+    if not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        raise ConfigProblem("DATABASE_URL must begin with postgresql:// or sqlite:///.")
+    broker = environment.get("REDIS_URL") or MEMORY_BROKER
+    if not broker.startswith(("redis://", "rediss://", "unix://", MEMORY_BROKER)):
+        raise ConfigProblem("REDIS_URL must begin with redis:// or rediss://.")
+    return Settings(
+        database_url=url,
+        broker_url=broker,
+        data=data,
+        poll_every=timedelta(seconds=int(seconds)),
+        rule_files=tuple(Path(p) for p in (environment.get("BOUNCE_WORKER_RULES") or "").split(":") if p),
+        crm_task=environment.get("BOUNCE_WORKER_CRM_TASK") or None,
+        crm_queue=environment.get("BOUNCE_WORKER_CRM_QUEUE") or "crm",
+        crm_broker=environment.get("BOUNCE_WORKER_CRM_BROKER") or None,
+    )
+
+
+def key_ring(settings: Settings, environment: Mapping[str, str] = os.environ) -> KeyRing:
+    """Return the keys that encrypt secrets. On SQLite they are made on first use, in a file that only we may read."""
+    given = environment.get("BOUNCE_WORKER_KEYS")
+    if given:
+        return KeyRing.parse(given.split(","))
+    if not settings.database_url.startswith("sqlite"):
+        raise KeyProblem("Set BOUNCE_WORKER_KEYS: with a shared database every process needs the same keys.")
+    file = settings.data / "keys"
+    prepare_data(settings)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(new_key() + "\n")
+    return KeyRing.parse(file.read_text().split())
+
+
+def prepare_data(settings: Settings) -> None:
+    """Make the data folder, for us alone. Raises `ConfigProblem`."""
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigProblem(
+            f"The data folder {settings.data} can't be made ({error.strerror}): set BOUNCE_WORKER_DATA."
+        ) from error

@@ -1,0 +1,88 @@
+"""The JSON that people and the CRM see: timeline entries, review entries and events. Times are ISO 8601 in UTC."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from worker.attach import digest_id
+from worker.domain import Bounce, Event, EventType
+from worker.judge import Doubt, Notice
+
+SCHEMA: Final = 1
+
+
+def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
+    """Return a timeline entry as the command line and the CRM see it."""
+    return {
+        "schema": SCHEMA,
+        "id": bounce.id,
+        "bounce_id": bounce.id,
+        "report_ids": list(report_ids),
+        "account": bounce.account,
+        "contact_id": bounce.contact_id,
+        "address": bounce.address,
+        "forwarded_to": bounce.forwarded_to,
+        "message_id": bounce.message_id,
+        "send_id": bounce.send_id,
+        "inbox": bounce.inbox,
+        "type": bounce.verdict.type,
+        "reason": bounce.verdict.reason,
+        "fault": bounce.verdict.fault,
+        "status": bounce.status,
+        "smtp_code": bounce.smtp_code,
+        "diagnostic": bounce.diagnostic,
+        "rule": bounce.verdict.rule,
+        "confidence": bounce.confidence,
+        "matched_by": bounce.matched_by,
+        "policy": bounce.policy,
+        "occurred_at": bounce.occurred_at.isoformat(),
+        "recorded_at": bounce.recorded_at.isoformat(),
+        "evidence": [asdict(line) for line in bounce.evidence],
+    }
+
+
+def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
+    """Return what waits for a person, in the fields of a timeline entry; `contact_id` is the person's to say."""
+    send = doubt.outcome.send
+    return {
+        "schema": SCHEMA,
+        "id": digest_id("review", send.account, notice.report_id, send.id, doubt.recipient.final_recipient),
+        "bounce_id": None,
+        "report_ids": [notice.report_id],
+        "account": send.account,
+        "contact_id": None,
+        "address": doubt.recipient.final_recipient or None,
+        "forwarded_to": None,
+        "message_id": send.message_id,
+        "send_id": send.id,
+        "inbox": send.inbox,
+        "type": doubt.verdict.type,
+        "reason": doubt.verdict.reason,
+        "fault": doubt.verdict.fault,
+        "status": str(doubt.recipient.status) if doubt.recipient.status else None,
+        "smtp_code": doubt.recipient.smtp_code,
+        "diagnostic": doubt.recipient.diagnostic_code,
+        "rule": doubt.verdict.rule,
+        "confidence": 0.0,
+        "matched_by": doubt.outcome.rung,
+        "policy": None,
+        "occurred_at": doubt.occurred_at.isoformat(),
+        "recorded_at": notice.found_at.isoformat(),
+        "evidence": [asdict(line) for line in doubt.evidence],
+    }
+
+
+def event(happened: Event, report_ids: Sequence[str]) -> dict[str, Any]:
+    """Return an event as the CRM gets it; `id` is what to drop repeats by."""
+    data = {
+        "schema": SCHEMA,
+        "id": happened.id,
+        "type": happened.type,
+        "account": happened.bounce.account,
+        "contact_id": happened.bounce.contact_id,
+        "address": happened.bounce.address,
+        "bounce": timeline_entry(happened.bounce, report_ids),
+    }
+    if happened.type is EventType.SEQUENCE_UNENROLL:
+        data |= {"sequence_id": happened.sequence_id, "enrollment_id": happened.enrollment_id}
+    return data

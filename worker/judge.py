@@ -1,0 +1,98 @@
+"""match → classify, for one report: what it says of whom, with its evidence. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from worker.classify import Rules, classify
+from worker.domain import DeliveryReport, Evidence, Finding, Kind, Match, RecipientReport, SentEmail, Verdict
+from worker.match import Doubtful, Key, match
+
+VERDICT_KINDS: Final = frozenset({Kind.BOUNCE, Kind.DELAYED})
+"""The only kinds of message that ever touch a timeline."""
+
+EVIDENCE_CHARACTERS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A report as it was read: where, when, and by whom. `read_by` names the task that works on it."""
+
+    report_id: str
+    report: DeliveryReport
+    inbox: str
+    received_at: datetime | None
+    found_at: datetime
+    read_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """What a person must decide: the report names a sent email, but proves no recipient of it."""
+
+    recipient: RecipientReport
+    outcome: Doubtful
+    verdict: Verdict
+    evidence: tuple[Evidence, ...]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """All that one report comes to. Both empty: it answers no registered send."""
+
+    findings: tuple[Finding, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+
+def judge(notice: Notice, found: Mapping[Key, Sequence[SentEmail]], rules: Rules) -> Judgement:
+    """Match and classify every recipient of a report. `found` holds the account's sends by the report's keys."""
+    findings: list[Finding] = []
+    doubts: list[Doubt] = []
+    occurred_at = occurred(notice)
+    for recipient in notice.report.recipients or (None,):
+        outcome = match(notice.report, recipient, found)
+        if isinstance(outcome, Match):
+            named = recipient or RecipientReport(final_recipient=outcome.recipient.address)
+            verdict = classify(rules, notice.report, named)
+            findings.append(
+                Finding(
+                    report_id=notice.report_id,
+                    match=outcome,
+                    recipient=named,
+                    verdict=verdict,
+                    occurred_at=occurred_at,
+                    evidence=evidence(notice, named, verdict, outcome.evidence),
+                )
+            )
+        elif isinstance(outcome, Doubtful):
+            named = recipient or RecipientReport(final_recipient="")
+            verdict = classify(rules, notice.report, named)
+            proof = evidence(notice, named, verdict, (f"The notice names the CRM's email {outcome.send.id}.",))
+            doubts.append(
+                Doubt(recipient=named, outcome=outcome, verdict=verdict, evidence=proof, occurred_at=occurred_at)
+            )
+    return Judgement(findings=tuple(findings), doubts=tuple(doubts))
+
+
+def occurred(notice: Notice) -> datetime:
+    """Return when the notice was written; its own Date counts unless it lies in the future."""
+    seen = notice.received_at or notice.found_at
+    return min(notice.report.date, seen) if notice.report.date else seen
+
+
+def evidence(
+    notice: Notice, recipient: RecipientReport, verdict: Verdict, proof: Sequence[str]
+) -> tuple[Evidence, ...]:
+    """Return a verdict's evidence: what matched, the server's own words, which rule spoke, where it was read."""
+    report = notice.report
+    lines = [Evidence(kind="match", text=text) for text in proof]
+    if recipient.diagnostic_code:
+        lines.append(Evidence(kind="server", text=recipient.diagnostic_code[:EVIDENCE_CHARACTERS]))
+    seen = f" on “{verdict.matched_text}”" if verdict.matched_text else ""
+    lines.append(Evidence(kind="rule", text=f"{verdict.rule} (rules {verdict.rules_version}){seen}"))
+    author = f" by {report.reporting_mta}" if report.reporting_mta else ""
+    text = f"Report {notice.report_id}{author}, read as {report.detector} in inbox {notice.inbox}"
+    lines.extend((Evidence(kind="notice", text=text), Evidence(kind="task", text=notice.read_by)))
+    return tuple(lines)

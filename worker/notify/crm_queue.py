@@ -1,0 +1,27 @@
+"""The CRM's own task queue: each event as a Celery task, by name, so that neither side imports the other.
+
+At least once: the CRM drops repeats by the event's id, which is also the task's id.
+"""
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from worker.store.outbox import OutboxRow
+
+
+class CrmQueue:
+    """Sends events to a task of the CRM's."""
+
+    def __init__(self, app: Celery, task: str, queue: str) -> None:
+        self._app = app
+        self._task = task
+        self._queue = queue
+
+    def __call__(self, row: OutboxRow) -> None:
+        """Hand over one event. Raises ConnectionError where the CRM's broker can't be reached."""
+        try:
+            self._app.send_task(
+                self._task, args=[row.payload], task_id=row.event_id, queue=self._queue, ignore_result=True, retry=False
+            )
+        except OperationalError as error:
+            raise ConnectionError("The CRM's broker can't be reached.") from error

@@ -1,0 +1,163 @@
+"""Settling a batch of notices: everything that they change, read and written on one connection."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from worker import entry
+from worker.attach import attach, bounce_id, digest_id
+from worker.classify import Rules
+from worker.domain import AddressState, Bounce, DeliveryReport, Event, Finding, address_key
+from worker.judge import Judgement, judge
+from worker.judge import Notice as JudgedNotice
+from worker.match import keys
+from worker.store import accounts, bounces, notices, outbox, sends
+from worker.store.inboxes import Inbox
+from worker.store.keyring import Digester
+from worker.store.notices import Notice, NoticeState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A notice that was fetched. `report` is None where there is nothing to judge; then `state` says how it ended."""
+
+    notice: Notice
+    inbox: Inbox
+    read_by: str
+    report: DeliveryReport | None = None
+    digest: str = ""
+    hashes: tuple[tuple[str, bytes], ...] = ()
+    state: NoticeState | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    read: Read
+    notice: JudgedNotice
+    judgement: Judgement
+
+
+def settle(
+    connection: Connection, account: str, read: Sequence[Read], rules: Rules, digest: Digester, now: datetime
+) -> dict[NoticeState, int]:
+    """Write what a batch of one account's notices comes to; return how many ended in which state.
+
+    A notice that another worker holds or has settled meanwhile is left alone. Where two workers keep the same report
+    or bounce at once, the later one's insert raises IntegrityError and nothing of its batch is kept.
+    """
+    held = {notice.id for notice in notices.lock_pending(connection, [item.notice.id for item in read])}
+    mine = [item for item in read if item.notice.id in held]
+    ended: Counter[NoticeState] = Counter()
+
+    def end(item: Read, state: NoticeState, reason: str | None = None, report_id: str | None = None) -> None:
+        notices.settle(connection, item.notice.id, state, reason=reason, report_id=report_id)
+        ended[state] += 1
+
+    for item in mine:
+        if item.state is not None:
+            end(item, item.state, item.reason)
+    fresh = []
+    known = bounces.known_reports(connection, {_report_id(account, item) for item in mine if item.report})
+    for item in mine:
+        if item.report is None:
+            continue
+        report_id = _report_id(account, item)
+        if report_id in known:
+            end(item, NoticeState.DUPLICATE, report_id=report_id)
+        else:
+            known.add(report_id)
+            fresh.append(item)
+    judged = _judge_all(connection, account, fresh, rules, digest)
+    for one in judged:
+        if one.judgement.findings or one.judgement.doubts:
+            state = NoticeState.ATTACHED if one.judgement.findings else NoticeState.REVIEW
+            end(one.read, state, report_id=one.notice.report_id)
+        else:
+            notices.remember_unmatched(connection, one.read.notice, one.read.hashes, now)
+            end(one.read, NoticeState.UNMATCHED)
+    matched = [one for one in judged if one.judgement.findings or one.judgement.doubts]
+    bounces.add_reports(connection, [(one.notice.report_id, account, one.notice.report) for one in matched], now)
+    _attach_all(connection, account, matched, now)
+    _review_all(connection, matched, now)
+    return dict(ended)
+
+
+def _report_id(account: str, item: Read) -> str:
+    return digest_id("report", account, item.digest)
+
+
+def _judge_all(
+    connection: Connection, account: str, read: Sequence[Read], rules: Rules, digest: Digester
+) -> list[_Judged]:
+    wanted = {proof.key for item in read if item.report for proof in keys(item.report)}
+    found = sends.find(connection, account, wanted, digest)
+    judged = []
+    for item in read:
+        if item.report is None:
+            continue
+        notice = JudgedNotice(
+            report_id=_report_id(account, item),
+            report=item.report,
+            inbox=item.inbox.name,
+            received_at=item.notice.received_at,
+            found_at=item.notice.found_at,
+            read_by=item.read_by,
+        )
+        judged.append(_Judged(read=item, notice=notice, judgement=judge(notice, found, rules)))
+    return judged
+
+
+def _attach_all(connection: Connection, account: str, judged: Sequence[_Judged], now: datetime) -> None:
+    """Reduce all findings in memory, then write what changed: bounces, timeline, addresses, outbox."""
+    findings = [(_bounce_id(finding), finding) for one in judged for finding in one.judgement.findings]
+    if not findings:
+        return
+    chosen = accounts.rules(connection, account)
+    known = bounces.load_for_change(connection, {identity for identity, _ in findings})
+    people = [finding.match.recipient.address for _, finding in findings]
+    states = bounces.addresses_for_change(connection, account, people)
+    now_bounces: dict[str, Bounce] = {}
+    now_states: dict[str, AddressState] = {}
+    happened: list[Event] = []
+    for identity, finding in findings:
+        key = address_key(finding.match.recipient.address)
+        before = now_bounces.get(identity, known.get(identity))
+        changes = attach(before, now_states.get(key, states[key]), finding, chosen, now)
+        if changes.bounce is not None:
+            now_bounces[identity] = changes.bounce
+        if changes.address is not None:
+            now_states[key] = changes.address
+        happened.extend(changes.events)
+    bounces.save(connection, now_bounces.values(), known)
+    bounces.add_history(connection, findings, now)
+    bounces.save_addresses(connection, now_states.values(), now)
+    rows = [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened]
+    outbox.add(connection, rows, now)
+
+
+def _review_all(connection: Connection, judged: Sequence[_Judged], now: datetime) -> None:
+    rows = []
+    for one in judged:
+        for doubt in one.judgement.doubts:
+            waiting = entry.review_entry(one.notice, doubt)
+            rows.append(
+                {
+                    "id": waiting["id"],
+                    "account": waiting["account"],
+                    "report_id": one.notice.report_id,
+                    "state": "waiting",
+                    "why": doubt.outcome.why,
+                    "entry": waiting,
+                    "recorded_at": now,
+                }
+            )
+    bounces.add_review(connection, rows)
+
+
+def _bounce_id(finding: Finding) -> str:
+    send = finding.match.send
+    return bounce_id(send.account, send.id, finding.match.recipient.address)

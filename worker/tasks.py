@@ -1,0 +1,74 @@
+"""The Celery tasks: thin, ids only, each safe to run twice. What they enqueue only rings a bell: the database knows."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from celery import Celery, Task
+from kombu.exceptions import OperationalError
+
+from worker import pipeline
+from worker.pipeline import Context
+
+log = logging.getLogger(__name__)
+
+POLL: Final = "bounce.poll_inbox"
+PROCESS: Final = "bounce.process_reports"
+NOTIFY: Final = "bounce.notify"
+SWEEP: Final = "bounce.sweep"
+
+TICK_SECONDS: Final = 1.0
+SWEEP_SECONDS: Final = 15.0
+
+
+def register(app: Celery, context: Callable[[], Context]) -> None:
+    """Give `app` its tasks."""
+
+    @app.task(name=POLL)  # type: ignore[untyped-decorator]  # celery ships no types
+    def poll_inbox(inbox_id: str, lease_token: int) -> None:
+        polled = pipeline.poll(context(), inbox_id, lease_token)
+        for batch in pipeline.batches(polled.notice_ids):
+            _ring(app, PROCESS, inbox_id, batch)
+
+    @app.task(name=PROCESS, bind=True)  # type: ignore[untyped-decorator]
+    def process_reports(self: Task, inbox_id: str, notice_ids: list[int]) -> None:
+        read_by = f"Celery task {self.request.id}"
+        if pipeline.process(context(), inbox_id, notice_ids, read_by):
+            _ring(app, NOTIFY)
+
+    @app.task(name=NOTIFY)  # type: ignore[untyped-decorator]
+    def notify() -> None:
+        while pipeline.notify(context()):
+            pass
+
+    @app.task(name=SWEEP)  # type: ignore[untyped-decorator]
+    def sweep() -> None:
+        for inbox_id, batches in pipeline.sweep(context()).items():
+            for batch in batches:
+                _ring(app, PROCESS, inbox_id, batch)
+        _ring(app, NOTIFY)
+
+
+def run_scheduler(app: Celery, context: Callable[[], Context], stop: threading.Event) -> None:
+    """Claim due inboxes each second and sweep now and then, until `stop` is set. Any number of these may run."""
+    ticks = 0
+    while not stop.is_set():
+        try:
+            for inbox_id, lease_token in pipeline.claim_due(context()):
+                _ring(app, POLL, inbox_id, lease_token)
+            if ticks % int(SWEEP_SECONDS / TICK_SECONDS) == 0:
+                _ring(app, SWEEP)
+        except Exception:
+            # The database is away: what is due stays due.
+            log.exception("scheduler.tick_failed")
+        ticks += 1
+        stop.wait(TICK_SECONDS)
+
+
+def _ring(app: Celery, task: str, *args: Any) -> None:  # noqa: ANN401 - a task's JSON arguments
+    try:
+        app.send_task(task, args=args, retry=False)
+    except OperationalError:
+        # A bell that can't be rung is no loss: the sweep and the lease bring the work back.
+        log.warning("broker.unreachable", extra={"task": task})

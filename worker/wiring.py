@@ -1,0 +1,66 @@
+"""Settings → `Context`: the one place where database, keys, rules, connectors and the CRM's queue are put together."""
+
+from collections.abc import Callable
+from threading import Lock
+
+from celery import Celery
+
+from connectors import Connector, connect, from_json
+from worker import config
+from worker.classify import default_rule_paths, load_rules
+from worker.notify.crm_queue import CrmQueue
+from worker.pipeline import Context
+from worker.store.credentials import DatabaseCredentials
+from worker.store.database import migrate, open_engine, writing
+from worker.store.inboxes import Inbox
+from worker.store.keyring import load_digester
+
+
+def make_context(settings: config.Settings, app: Celery | None = None) -> Context:
+    """Open the database, bring it up to date, and return what the pipeline needs. Raises what the parts raise."""
+    if settings.database_url.startswith("sqlite"):
+        config.prepare_data(settings)
+    ring = config.key_ring(settings)
+    rules = load_rules((*settings.rule_files, *default_rule_paths()))
+    engine = open_engine(settings.database_url)
+    migrate(engine)
+    with writing(engine) as connection:
+        digest = load_digester(connection, ring)
+
+    def open_inbox(inbox: Inbox) -> Connector:
+        return connect(from_json(inbox.provider, inbox.settings), DatabaseCredentials(engine, ring, inbox.id))
+
+    return Context(
+        engine=engine,
+        ring=ring,
+        digest=digest,
+        rules=rules,
+        connect=open_inbox,
+        deliver=_crm_queue(settings, app),
+        poll_every=settings.poll_every,
+    )
+
+
+def _crm_queue(settings: config.Settings, app: Celery | None) -> CrmQueue | None:
+    if settings.crm_task is None:
+        return None
+    broker = settings.crm_broker or settings.broker_url
+    if app is None or settings.crm_broker:
+        # The CRM's broker is another application's: none of our queue settings hold there.
+        app = Celery("bounce-worker-to-crm", broker=broker, set_as_current=False)
+        app.conf.update(task_serializer="json", broker_connection_timeout=5)
+    return CrmQueue(app, settings.crm_task, settings.crm_queue)
+
+
+def lazy_context(settings: config.Settings, app: Celery) -> Callable[[], Context]:
+    """Return a function that makes the context once a process: a database connection must not cross a fork."""
+    made: list[Context] = []
+    lock = Lock()
+
+    def context() -> Context:
+        with lock:
+            if not made:
+                made.append(make_context(settings, app))
+            return made[0]
+
+    return context
