@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from celery import Celery
-from kombu import Queue
 
 from worker import config, tasks, wiring
 
@@ -18,7 +17,6 @@ COMMON: Final[dict[str, Any]] = {
     "task_ignore_result": True,
     "task_acks_late": True,
     "task_default_queue": "bounce",
-    "task_queues": [Queue("bounce")],
     "enable_utc": True,
     "worker_hijack_root_logger": False,
     "broker_connection_retry_on_startup": True,
@@ -54,7 +52,7 @@ def make_app(settings: config.Settings) -> Celery:
     """Return the Celery application with its tasks; the database is opened by the first task that needs it."""
     app = Celery("bounce-worker", broker=settings.broker_url, set_as_current=False)
     app.conf.update(COMMON | (MEMORY if settings.embedded else REDIS))
-    tasks.register(app, wiring.lazy_context(settings, app))
+    tasks.register(app, wiring.lazy_context(settings))
     return app
 
 

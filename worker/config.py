@@ -16,7 +16,7 @@ VARIABLES: Final = {
     "BOUNCE_WORKER_KEYS": "base64 keys of 32 bytes that encrypt credentials at rest, newest first",
     "BOUNCE_WORKER_POLL_SECONDS": "how often an inbox is polled (default: 120)",
     "BOUNCE_WORKER_RULES": "your own rule files, read before ours, separated by colons",
-    "BOUNCE_WORKER_CRM_TASK": "name of the CRM's Celery task that takes events (default: none; events wait in the feed)",
+    "BOUNCE_WORKER_CRM_TASK": "the CRM's Celery task that takes events (default: none; they wait in the feed)",
     "BOUNCE_WORKER_CRM_QUEUE": "queue of that task (default: crm)",
     "BOUNCE_WORKER_CRM_BROKER": "broker of that queue (default: REDIS_URL)",
 }

@@ -16,7 +16,7 @@ from worker.store.inboxes import Inbox
 from worker.store.keyring import load_digester
 
 
-def make_context(settings: config.Settings, app: Celery | None = None) -> Context:
+def make_context(settings: config.Settings) -> Context:
     """Open the database, bring it up to date, and return what the pipeline needs. Raises what the parts raise."""
     if settings.database_url.startswith("sqlite"):
         config.prepare_data(settings)
@@ -36,23 +36,28 @@ def make_context(settings: config.Settings, app: Celery | None = None) -> Contex
         digest=digest,
         rules=rules,
         connect=open_inbox,
-        deliver=_crm_queue(settings, app),
+        deliver=_crm_queue(settings),
         poll_every=settings.poll_every,
     )
 
 
-def _crm_queue(settings: config.Settings, app: Celery | None) -> CrmQueue | None:
+def _crm_queue(settings: config.Settings) -> CrmQueue | None:
     if settings.crm_task is None:
         return None
     broker = settings.crm_broker or settings.broker_url
-    if app is None or settings.crm_broker:
-        # The CRM's broker is another application's: none of our queue settings hold there.
-        app = Celery("bounce-worker-to-crm", broker=broker, set_as_current=False)
-        app.conf.update(task_serializer="json", broker_connection_timeout=5)
+    if broker == config.MEMORY_BROKER:
+        raise config.ConfigProblem(
+            "BOUNCE_WORKER_CRM_TASK is set, but no broker: set BOUNCE_WORKER_CRM_BROKER as well."
+        )
+    # An application of its own: none of our queue settings, such as the key prefix, hold in the CRM's.
+    app = Celery("bounce-worker-to-crm", broker=broker, set_as_current=False)
+    app.conf.update(
+        task_serializer="json", broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 5}
+    )
     return CrmQueue(app, settings.crm_task, settings.crm_queue)
 
 
-def lazy_context(settings: config.Settings, app: Celery) -> Callable[[], Context]:
+def lazy_context(settings: config.Settings) -> Callable[[], Context]:
     """Return a function that makes the context once a process: a database connection must not cross a fork."""
     made: list[Context] = []
     lock = Lock()
@@ -60,7 +65,7 @@ def lazy_context(settings: config.Settings, app: Celery) -> Callable[[], Context
     def context() -> Context:
         with lock:
             if not made:
-                made.append(make_context(settings, app))
+                made.append(make_context(settings))
             return made[0]
 
     return context

@@ -23,6 +23,11 @@ def ensure(connection: Connection, name: str, now: datetime) -> None:
     connection.execute(insert(connection, accounts).values(values).on_conflict_do_nothing(index_elements=["name"]))
 
 
+def exists(connection: Connection, name: str) -> bool:
+    """Whether there is such an account."""
+    return connection.execute(accounts.select().where(accounts.c.name == name)).first() is not None
+
+
 def configure(connection: Connection, name: str, policy: Policy, unenroll_on: Iterable[BounceType]) -> None:
     """Set what an account has chosen."""
     connection.execute(

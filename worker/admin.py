@@ -1,0 +1,221 @@
+"""What an operator does to inboxes and accounts, each in a transaction of its own."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from connectors import ConnectorError, Settings, to_json
+from connectors.settings import from_fields, provider_of
+from worker.domain import BounceType, Policy
+from worker.pipeline import Context
+from worker.screen import screen
+from worker.store import accounts, credentials, inboxes, notices
+from worker.store.database import reading, writing
+from worker.store.inboxes import Inbox, InboxState
+
+
+class AdminProblem(Exception):
+    """Something that was asked for can't be done; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxRequest:
+    """An inbox as a person describes it. `secret` is a password; `since` None means from now on."""
+
+    account: str
+    name: str
+    address: str
+    settings: Settings
+    since: datetime | None = None
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a preflight found: `problem` is None where the inbox can be read."""
+
+    inbox: Inbox
+    problem: str | None
+    messages: int = 0
+    notices: int = 0
+
+
+def add_inbox(context: Context, request: InboxRequest) -> Inbox:
+    """Connect an inbox. Raises `AdminProblem` where the account has one of that name."""
+    now = context.now()
+    inbox = Inbox(
+        id=uuid.uuid4().hex,
+        account=request.account,
+        name=request.name,
+        address=request.address,
+        provider=provider_of(request.settings),
+        settings=to_json(request.settings),
+        state=InboxState.ACTIVE,
+        attention=None,
+        cursor=None,
+        since=request.since or now,
+        caught_up_at=None,
+        last_poll_at=None,
+        failures=0,
+        next_poll_at=now,
+        lease_until=None,
+        lease_token=0,
+        created_at=now,
+    )
+    with writing(context.engine) as connection:
+        if inboxes.find(connection, account=request.account, name=request.name):
+            raise AdminProblem(f"Account {request.account} already has an inbox named {request.name}.")
+        accounts.ensure(connection, request.account, now)
+        inboxes.add(connection, inbox)
+        if request.secret is not None:
+            credentials.put(connection, context.ring, inbox.id, request.secret)
+    return inbox
+
+
+def all_inboxes(context: Context, account: str | None = None) -> list[tuple[Inbox, Mapping[str, int]]]:
+    """Return inboxes, each with how many of its notices stand in which state."""
+    with reading(context.engine) as connection:
+        return [(inbox, notices.counts(connection, inbox.id)) for inbox in inboxes.find(connection, account=account)]
+
+
+def the_inbox(context: Context, name: str, account: str | None) -> Inbox:
+    """Return the inbox of that name. Raises `AdminProblem` where there is none, or several accounts have one."""
+    with reading(context.engine) as connection:
+        found = inboxes.find(connection, account=account, name=name)
+    if not found:
+        raise AdminProblem(f"There is no inbox named {name}{f' in account {account}' if account else ''}.")
+    if len(found) > 1:
+        names = ", ".join(inbox.account for inbox in found)
+        raise AdminProblem(f"Several accounts have an inbox named {name} ({names}): say which with --account.")
+    return found[0]
+
+
+def pause(context: Context, inbox: Inbox) -> None:
+    """Stop reading an inbox until it is resumed."""
+    with writing(context.engine) as connection:
+        inboxes.change(connection, inbox.id, state=InboxState.PAUSED)
+
+
+def resume(context: Context, inbox: Inbox, secret: str | None = None) -> None:
+    """Read an inbox again, at once, from where reading stopped; with a new password where one is given."""
+    now = context.now()
+    with writing(context.engine) as connection:
+        if secret is not None:
+            credentials.put(connection, context.ring, inbox.id, secret)
+        inboxes.change(
+            connection,
+            inbox.id,
+            state=InboxState.ACTIVE,
+            attention=None,
+            failures=0,
+            next_poll_at=now,
+            lease_until=None,
+        )
+
+
+def remove(context: Context, inbox: Inbox) -> None:
+    """Forget an inbox, its password and its open notices. What stands on timelines stays."""
+    with writing(context.engine) as connection:
+        inboxes.remove(connection, inbox.id)
+
+
+def check(context: Context, inbox: Inbox, since: datetime) -> Check:
+    """Sign in to an inbox and read one page of envelopes; nothing is written."""
+    try:
+        connector = context.connect(inbox)
+        try:
+            page = connector.poll(since)
+        finally:
+            connector.close()
+    except ConnectorError as error:
+        return Check(inbox=inbox, problem=str(error))
+    found = sum(page.prefiltered or screen(envelope) for envelope in page.envelopes)
+    return Check(inbox=inbox, problem=None, messages=len(page.envelopes), notices=found)
+
+
+def apply(context: Context, declared: Mapping[str, Any], secrets: Mapping[str, str]) -> list[str]:
+    """Make accounts and inboxes as declared; return a sentence for each change. Running it twice changes nothing.
+
+    `secrets` are the environment's variables that ``password_env`` may name. Raises `AdminProblem`.
+    """
+    changes: list[str] = []
+    for account in _tables(declared, "account"):
+        changes += _apply_account(context, account)
+    for item in _tables(declared, "inbox"):
+        changes += _apply_inbox(context, item, secrets)
+    return changes
+
+
+def _tables(declared: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    found = declared.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise AdminProblem(f"Write each {name} as a table of its own, under [[{name}]].")
+    return found
+
+
+def _apply_account(context: Context, item: Mapping[str, Any]) -> list[str]:
+    name = _needed(item, "account", "name")
+    try:
+        policy = Policy(item.get("policy", Policy.HUBSPOT))
+        ends = frozenset(BounceType(value) for value in item.get("unenroll_on", ["hard", "soft"]))
+    except ValueError as error:
+        raise AdminProblem(f"Account {name}: {error}. Policies: hubspot, careful; types: hard, soft.") from None
+    with writing(context.engine) as connection:
+        known = accounts.exists(connection, name)
+        accounts.ensure(connection, name, context.now())
+        before = accounts.rules(connection, name)
+        if known and (before.policy, before.unenroll_on) == (policy, ends):
+            return []
+        accounts.configure(connection, name, policy, ends)
+    return [f"account {name}: policy {policy}"]
+
+
+def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str, str]) -> list[str]:
+    account, name = _needed(item, "inbox", "account"), _needed(item, "inbox", "name")
+    settings = from_fields(_needed(item, name, "provider"), dict(item.get("settings", {})))
+    request = InboxRequest(
+        account=account,
+        name=name,
+        address=_needed(item, name, "address"),
+        settings=settings,
+        since=_since(name, item.get("since")),
+        secret=_secret(name, item.get("password_env"), secrets),
+    )
+    with reading(context.engine) as connection:
+        found = inboxes.find(connection, account=account, name=name)
+    if not found:
+        add_inbox(context, request)
+        return [f"inbox {name} of {account}: connected"]
+    wanted = {"settings": to_json(settings), "provider": provider_of(settings), "address": request.address}
+    if all(getattr(found[0], field) == value for field, value in wanted.items()):
+        return []
+    with writing(context.engine) as connection:
+        inboxes.change(connection, found[0].id, **wanted, cursor=None, next_poll_at=context.now())
+    return [f"inbox {name} of {account}: changed"]
+
+
+def _needed(item: Mapping[str, Any], what: str, field: str) -> str:
+    value = item.get(field)
+    if not isinstance(value, str) or not value:
+        raise AdminProblem(f"{what}: {field} is missing.")
+    return value
+
+
+def _since(name: str, value: object) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise AdminProblem(f"Inbox {name}: since must be a date, such as 2026-11-01.") from None
+    return moment if moment.tzinfo else moment.astimezone()
+
+
+def _secret(name: str, variable: object, secrets: Mapping[str, str]) -> str | None:
+    if variable is None:
+        return None
+    if str(variable) not in secrets:
+        raise AdminProblem(f"Inbox {name}: the environment variable {variable} is not set.")
+    return secrets[str(variable)]
