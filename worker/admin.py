@@ -9,9 +9,10 @@ from typing import Any
 from connectors import ConnectorError, Settings, to_json
 from connectors.settings import from_fields, provider_of
 from worker.domain import BounceType, Policy
+from worker.entry import timeline_entry
 from worker.pipeline import Context
 from worker.screen import screen
-from worker.store import accounts, credentials, inboxes, notices
+from worker.store import accounts, bounces, credentials, inboxes, notices
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 
@@ -115,10 +116,12 @@ def resume(context: Context, inbox: Inbox, secret: str | None = None) -> None:
         )
 
 
-def remove(context: Context, inbox: Inbox) -> None:
-    """Forget an inbox, its password and its open notices. What stands on timelines stays."""
+def remove(context: Context, inbox: Inbox, *, purge: bool = False) -> None:
+    """Forget an inbox, its password and its open notices; with `purge` also the bounces of emails sent from it."""
     with writing(context.engine) as connection:
         inboxes.remove(connection, inbox.id)
+        if purge:
+            bounces.forget_inbox(connection, inbox.account, inbox.name)
 
 
 def check(context: Context, inbox: Inbox, since: datetime) -> Check:
@@ -219,3 +222,26 @@ def _secret(name: str, variable: object, secrets: Mapping[str, str]) -> str | No
     if str(variable) not in secrets:
         raise AdminProblem(f"Inbox {name}: the environment variable {variable} is not set.")
     return secrets[str(variable)]
+
+
+def timeline(context: Context, account: str | None, contact_id: str | None = None) -> list[dict[str, Any]]:
+    """Return timeline entries as JSON objects, oldest first."""
+    with reading(context.engine) as connection:
+        found = bounces.timeline_entries(connection, account=account, contact_id=contact_id)
+    return [timeline_entry(bounce, reports) for bounce, reports in found]
+
+
+def the_bounce(context: Context, bounce_id: str, account: str | None) -> dict[str, Any]:
+    """Return the bounce whose id begins so. Raises `AdminProblem` where there is none, or more than one."""
+    found = [row for row in timeline(context, account) if row["id"].startswith(bounce_id)]
+    if not found:
+        raise AdminProblem(f"There is no bounce {bounce_id}.")
+    if len(found) > 1:
+        raise AdminProblem(f"{len(found)} bounces begin with {bounce_id}: give more of the id.")
+    return found[0]
+
+
+def waiting(context: Context, account: str | None) -> list[dict[str, Any]]:
+    """Return what waits for review as JSON objects, oldest first."""
+    with reading(context.engine) as connection:
+        return bounces.review_entries(connection, account)

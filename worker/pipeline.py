@@ -358,3 +358,10 @@ def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:
 def batches(ids: Sequence[int]) -> list[list[int]]:
     """Cut ids into batches of `BATCH`."""
     return [list(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)]
+
+
+def idle(context: Context) -> bool:
+    """Whether nothing is due: no inbox to poll, no notice to work off, no event to hand over."""
+    now = context.now()
+    with reading(context.engine) as connection:
+        return not (inboxes.any_due(connection, now) or notices.any_pending(connection) or outbox.any_due(connection))

@@ -166,6 +166,11 @@ def address_states(connection: Connection, account: str) -> list[AddressState]:
     return list(addresses_for_change(connection, account, list(keys)).values())
 
 
+def forget_inbox(connection: Connection, account: str, inbox: str) -> None:
+    """Drop the bounces of emails that were sent from an inbox, with their timeline entries and history."""
+    connection.execute(sa.delete(bounces).where(bounces.c.account == account, bounces.c.inbox == inbox))
+
+
 def review_entries(connection: Connection, account: str | None = None) -> list[dict[str, Any]]:
     """Return what waits for a person, oldest first."""
     query = review.select().where(review.c.state == "waiting").order_by(review.c.recorded_at, review.c.id)

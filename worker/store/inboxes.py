@@ -112,3 +112,10 @@ def save_fenced(connection: Connection, inbox_id: str, lease_token: int, **value
 
 def _inbox(row: RowMapping) -> Inbox:
     return Inbox(**{**row, "state": InboxState(row["state"])})
+
+
+def any_due(connection: Connection, now: datetime) -> bool:
+    """Whether an active inbox is due or held."""
+    busy = sa.or_(inboxes.c.next_poll_at <= now, inboxes.c.lease_until > now)
+    query = sa.select(inboxes.c.id).where(inboxes.c.state == InboxState.ACTIVE, busy).limit(1)
+    return connection.execute(query).first() is not None

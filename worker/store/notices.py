@@ -207,3 +207,14 @@ def counts(connection: Connection, inbox_id: str) -> dict[str, int]:
     """Return how many notices of an inbox stand in each state."""
     query = sa.select(notices.c.state, sa.func.count()).where(notices.c.inbox_id == inbox_id).group_by(notices.c.state)
     return dict(connection.execute(query).tuples().all())
+
+
+def any_pending(connection: Connection) -> bool:
+    """Whether a notice of an active inbox waits to be worked off."""
+    query = (
+        sa.select(notices.c.id)
+        .join(inboxes, inboxes.c.id == notices.c.inbox_id)
+        .where(notices.c.state == NoticeState.PENDING, inboxes.c.state == InboxState.ACTIVE)
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None

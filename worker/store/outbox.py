@@ -72,3 +72,9 @@ def all_rows(connection: Connection) -> list[OutboxRow]:
     """Return every event, in order."""
     rows = connection.execute(outbox.select().order_by(outbox.c.id)).mappings()
     return [OutboxRow(**{name: row[name] for name in OutboxRow.__slots__}) for row in rows]
+
+
+def any_due(connection: Connection) -> bool:
+    """Whether an event still waits to be handed over."""
+    query = sa.select(outbox.c.id).where(outbox.c.next_attempt_at.is_not(None)).limit(1)
+    return connection.execute(query).first() is not None

@@ -1,0 +1,179 @@
+"""What the CRM's side looks at: `sends import`, `timeline`, `bounces`, `review`, `apply`."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli.shared import FAILED, Account, AsJson, err, fail, open_context, out, print_json, print_table, told
+
+sends = typer.Typer(no_args_is_help=True, help="Register what the CRM has sent.")
+bounces = typer.Typer(no_args_is_help=True, help="Look at bounces and their evidence.")
+review = typer.Typer(no_args_is_help=True, help="What waits for a person's decision.")
+
+SENDS_A_TRANSACTION = 1_000
+
+
+@sends.command("import")
+def import_(file: Annotated[Path, typer.Argument(help="JSON Lines, one send a line; - for standard input.")]) -> None:
+    """Register sends from a file; a repeat of the same id changes nothing.
+
+    Example line: {"id": "s-1", "account": "acme", "inbox": "alice", "kind": "one_to_one", "sent_at":
+    "2026-11-22T10:00:00Z", "message_id": "<1@acme.example>", "recipients": [{"address": "bob@customer.example",
+    "contact_id": "c-1"}]}
+    """
+    from worker import pipeline
+    from worker.domain import SentEmail
+    from worker.intake import InvalidSend, parse_line
+
+    taken = refused = requeued = 0
+    batch: list[SentEmail] = []
+    with told():
+        context = open_context()
+        for number, line in enumerate(_lines(file), 1):
+            if not line.strip():
+                continue
+            try:
+                batch.append(parse_line(line))
+            except InvalidSend as problem:
+                refused += 1
+                err.print(f"line {number} {problem}", markup=False)
+            if len(batch) == SENDS_A_TRANSACTION:
+                requeued += pipeline.register(context, batch)
+                taken += len(batch)
+                batch = []
+                err.print(f"{taken} sends registered…", markup=False)
+        requeued += pipeline.register(context, batch)
+        taken += len(batch)
+    out.print(f"{taken} sends registered, {refused} refused.")
+    if requeued:
+        out.print(f"{requeued} notices that came before their sends are looked at again.")
+    if refused:
+        raise typer.Exit(FAILED)
+
+
+def _lines(file: Path) -> Iterator[str]:
+    if str(file) == "-":
+        yield from sys.stdin
+        return
+    try:
+        with file.open(encoding="utf-8", errors="replace") as handle:
+            yield from handle
+    except OSError as error:
+        fail(f"{file} can't be read: {error.strerror}.")
+
+
+def timeline(
+    contact: Annotated[str | None, typer.Argument(help="The CRM's id of a contact.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="All contacts.")] = False,
+    account: Account = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the bounces on a contact's timeline, oldest first.
+
+    Example: bounce-worker timeline c-1 --account acme
+    """
+    if (contact is None) != everyone:
+        fail("Name a contact, or give --all.", 2)
+    from worker import admin
+
+    with told():
+        rows = admin.timeline(open_context(), account, contact)
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("When (UTC)", "Contact", "Address", "What", "Why", "Whose fault", "The server's words", "Bounce")
+    cells = [
+        (
+            row["occurred_at"][:16].replace("T", " "),
+            f"{row['account']}/{row['contact_id'] or '–'}",
+            row["address"],
+            WHAT.get(row["type"], row["type"]),
+            row["reason"].replace("_", " "),
+            row["fault"].replace("_", " "),
+            (row["diagnostic"] or "–")[:160],
+            row["id"][:8],
+        )
+        for row in rows
+    ]
+    print_table(None, columns, cells, "No bounce is on this timeline.")
+
+
+WHAT = {"hard": "not delivered", "soft": "not delivered, may work later", "pending": "still being tried"}
+
+
+@bounces.command("list")
+def list_bounces(account: Account = None, as_json: AsJson = False) -> None:
+    """Show all bounces, oldest first."""
+    timeline(None, everyone=True, account=account, as_json=as_json)
+
+
+@bounces.command("show")
+def show(
+    bounce: Annotated[str, typer.Argument(help="A bounce's id, or its beginning.")],
+    account: Account = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one bounce with its evidence.
+
+    Example: bounce-worker bounces show 3f9a
+    """
+    from worker import admin
+
+    with told():
+        row = admin.the_bounce(open_context(), bounce, account)
+    if as_json:
+        print_json([row])
+        return
+    out.print(f"Bounce {row['id']} ({row['type']}, {row['reason']}; fault: {row['fault']})", style="bold")
+    facts = (
+        ("Contact", f"{row['contact_id'] or '–'} of account {row['account']}"),
+        ("Address", row["address"]),
+        ("Email", f"{row['send_id']}, Message-ID {row['message_id'] or '–'}"),
+        ("Matched by", f"{row['matched_by']} (confidence {row['confidence']:.2f})"),
+        ("Codes", f"SMTP {row['smtp_code'] or '–'}, enhanced status {row['status'] or '–'}"),
+        ("Policy", row["policy"]),
+        ("Reports", ", ".join(row["report_ids"])),
+    )
+    print_table(None, ("", ""), facts, "")
+    print_table("Evidence", ("Kind", "What"), [(item["kind"], item["text"]) for item in row["evidence"]], "")
+
+
+@review.command("list")
+def list_review(account: Account = None, as_json: AsJson = False) -> None:
+    """Show what waits for a person's decision; nothing here has touched a contact."""
+    from worker import admin
+
+    with told():
+        rows = admin.waiting(open_context(), account)
+    if as_json:
+        print_json(rows)
+        return
+    cells = [(r["account"], r["send_id"], r["address"], r["why"], r["diagnostic"], r["id"][:8]) for r in rows]
+    columns = ("Account", "Email", "The notice names", "Why it waits", "The server's words", "Review")
+    print_table(None, columns, cells, "Nothing waits for review.")
+
+
+def apply(file: Annotated[Path, typer.Argument(help="TOML with [[account]] and [[inbox]] tables.")]) -> None:
+    """Make accounts and inboxes as declared in a file; running it twice changes nothing.
+
+    Example file: [[inbox]] account = "acme", name = "alice", address = "alice@acme.example", provider = "imap",
+    password_env = "ALICE_PASSWORD", settings = {host = "imap.acme.example", username = "alice"}
+    """
+    from worker import admin
+
+    try:
+        declared = tomllib.loads(file.read_text())
+    except OSError as error:
+        fail(f"{file} can't be read: {error.strerror}.")
+    except tomllib.TOMLDecodeError as error:
+        fail(f"{file} is not TOML: {error}.")
+    with told():
+        changes = admin.apply(open_context(), declared, os.environ)
+    for change in changes:
+        out.print(change, markup=False)
+    out.print(f"{len(changes)} changes." if changes else "Nothing to change.")

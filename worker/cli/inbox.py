@@ -1,0 +1,221 @@
+"""`bounce-worker inbox`: connect, look at, pause and remove inboxes."""
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.shared import (
+    FAILED,
+    USAGE,
+    Account,
+    AsJson,
+    fail,
+    open_context,
+    out,
+    parse_date,
+    print_json,
+    print_table,
+    told,
+)
+
+if TYPE_CHECKING:
+    from worker.admin import Check
+    from worker.store.inboxes import Inbox
+
+app = typer.Typer(no_args_is_help=True, help="Connect, check, pause, resume and remove inboxes.")
+
+PasswordEnv = Annotated[
+    str | None,
+    typer.Option(help="Name of the environment variable that holds the password; never the password itself."),
+]
+
+
+@app.command()
+def add(
+    name: str,
+    account: Annotated[str, typer.Option("--account", "-a", help="The CRM account that it belongs to.")],
+    address: Annotated[str, typer.Option(help="The inbox's email address.")],
+    provider: Annotated[str, typer.Option(help="imap or maildir.")],
+    folder: Annotated[
+        list[str] | None, typer.Option(help="Folder to read; repeat it. Default: inbox and junk.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="How far back the first poll reads. Default: from now on.")] = None,
+    path: Annotated[str | None, typer.Option(help="maildir: the folder that holds new and cur.")] = None,
+    host: Annotated[str | None, typer.Option(help="imap: the server's name.")] = None,
+    port: Annotated[int | None, typer.Option(help="imap: 993 for tls, 143 otherwise, unless given.")] = None,
+    security: Annotated[str | None, typer.Option(help="imap: tls (default), starttls or none.")] = None,
+    username: Annotated[str | None, typer.Option(help="imap: default: the address.")] = None,
+    ca_file: Annotated[str | None, typer.Option(help="imap: the certificate authority of a private server.")] = None,
+    password_env: PasswordEnv = None,
+) -> None:
+    """Connect an inbox.
+
+    Examples:
+
+    bounce-worker inbox add alice -a acme --address alice@acme.example --provider imap --host imap.acme.example
+    --password-env ALICE_PASSWORD --since 2026-11-01
+
+    bounce-worker inbox add replay -a acme --address alice@acme.example --provider maildir --path /srv/mail/alice
+    """
+    from connectors.settings import from_fields
+    from worker import admin
+
+    given: dict[str, Any] = {"path": path, "host": host, "port": port, "security": security, "ca_file": ca_file}
+    if provider == "imap":
+        given |= {"username": username or address, "port": port or (993 if (security or "tls") == "tls" else 143)}
+    given = {key: value for key, value in given.items() if value is not None} | {"folders": folder or []}
+    moment = parse_date(since)
+    with told():
+        secret = _secret(password_env)
+        if provider == "imap" and secret is None:
+            fail(
+                "An imap inbox needs a password: name the environment variable that holds it with --password-env.",
+                USAGE,
+            )
+        request = admin.InboxRequest(
+            account=account,
+            name=name,
+            address=address,
+            settings=from_fields(provider, given),
+            since=moment,
+            secret=secret,
+        )
+        inbox = admin.add_inbox(open_context(), request)
+    out.print(f"Connected {account}/{name}; its first poll reads what came since {inbox.since:%Y-%m-%d %H:%M} UTC.")
+    out.print(f"Next: bounce-worker inbox check {name} --account {account}")
+
+
+@app.command("list")
+def list_(account: Account = None, as_json: AsJson = False) -> None:
+    """Show inboxes and their health."""
+    from worker import admin
+
+    with told():
+        rows = [_row(inbox, counts) for inbox, counts in admin.all_inboxes(open_context(), account)]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("Account", "Inbox", "Provider", "State", "Last poll", "Next poll", "Notices", "What to do")
+    cells = [
+        (
+            row["account"],
+            row["name"],
+            row["provider"],
+            row["state"],
+            row["last_poll_at"],
+            row["next_poll_at"],
+            sum(row["notices"].values()),
+            row["attention"],
+        )
+        for row in rows
+    ]
+    print_table(None, columns, cells, "No inbox is connected yet. Connect one with: bounce-worker inbox add --help")
+
+
+@app.command()
+def check(
+    name: Annotated[str | None, typer.Argument(help="Default: every inbox.")] = None,
+    account: Account = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign in and look at the newest messages, without writing anything; say what is wrong and what to do."""
+    from worker import admin
+
+    with told():
+        context = open_context()
+        if name:
+            chosen = [admin.the_inbox(context, name, account)]
+        else:
+            chosen = [inbox for inbox, _ in admin.all_inboxes(context, account)]
+        since = context.now() - timedelta(days=7)
+        results = [admin.check(context, inbox, since) for inbox in chosen]
+    if as_json:
+        print_json(_check_row(result) for result in results)
+    else:
+        for result in results:
+            _say(result)
+    if any(result.problem for result in results):
+        raise typer.Exit(FAILED)
+
+
+def _say(result: "Check") -> None:
+    label = f"{result.inbox.account}/{result.inbox.name}"
+    if result.problem:
+        out.print(f"✗ {label}: {result.problem}", markup=False)
+    else:
+        seen = f"{result.messages} messages looked at, {result.notices} of them may be notices"
+        out.print(f"✓ {label}: signed in and read the last 7 days; {seen}.", markup=False)
+
+
+def _check_row(result: "Check") -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "account": result.inbox.account,
+        "name": result.inbox.name,
+        "ok": result.problem is None,
+        "problem": result.problem,
+        "messages": result.messages,
+        "notices": result.notices,
+    }
+
+
+@app.command()
+def pause(name: str, account: Account = None) -> None:
+    """Stop reading an inbox until it is resumed."""
+    from worker import admin
+
+    with told():
+        context = open_context()
+        inbox = admin.the_inbox(context, name, account)
+        admin.pause(context, inbox)
+    out.print(f"Paused {inbox.account}/{inbox.name}.")
+
+
+@app.command()
+def resume(name: str, account: Account = None, password_env: PasswordEnv = None) -> None:
+    """Read an inbox again, from where reading stopped; give a new password with --password-env."""
+    from worker import admin
+
+    with told():
+        context = open_context()
+        inbox = admin.the_inbox(context, name, account)
+        admin.resume(context, inbox, _secret(password_env))
+    out.print(f"Resumed {inbox.account}/{inbox.name}; it is polled next.")
+
+
+@app.command()
+def remove(
+    name: str,
+    account: Account = None,
+    purge: Annotated[bool, typer.Option(help="Also forget the bounces of emails sent from it.")] = False,
+) -> None:
+    """Forget an inbox, its password and its open notices. What stands on timelines stays, unless --purge."""
+    from worker import admin
+
+    with told():
+        context = open_context()
+        inbox = admin.the_inbox(context, name, account)
+        admin.remove(context, inbox, purge=purge)
+    out.print(f"Removed {inbox.account}/{inbox.name}.")
+
+
+def _secret(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    if variable not in os.environ:
+        fail(f"The environment variable {variable} is not set.", USAGE)
+    return os.environ[variable]
+
+
+def _row(inbox: "Inbox", counts: Any) -> dict[str, Any]:  # noqa: ANN401 - a mapping of states to numbers
+    names = ("account", "name", "address", "provider", "state", "attention", "failures")
+    times = ("since", "last_poll_at", "caught_up_at", "next_poll_at")
+    moments = {key: getattr(inbox, key) for key in times}
+    return {
+        "schema": 1,
+        **{key: getattr(inbox, key) for key in names},
+        **{key: moment.isoformat() if moment else None for key, moment in moments.items()},
+        "notices": dict(counts),
+    }

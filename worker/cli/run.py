@@ -1,0 +1,169 @@
+"""`run`, `worker`, `scheduler` and `poll`: the processes."""
+
+import signal
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.shared import FAILED, Account, err, fail, open_context, out, read_settings, told
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from worker.pipeline import Context
+    from worker.store.inboxes import Inbox
+
+IDLE_CHECK_SECONDS = 0.25
+
+
+def run(
+    until_idle: Annotated[bool, typer.Option(help="End when every due inbox is read and worked off.")] = False,
+) -> None:
+    """Run everything in one process: scheduler and a Celery worker, on SQLite and the in-memory transport.
+
+    With DATABASE_URL and REDIS_URL the same code serves a shared database and broker.
+    """
+    from worker import tasks
+    from worker.app import make_app
+
+    stop = threading.Event()
+    with told():
+        settings = read_settings()
+        context = open_context()
+        app = make_app(settings)
+    threads = [threading.Thread(target=tasks.run_scheduler, args=(app, lambda: context, stop), daemon=True)]
+    if until_idle:
+        threads.append(threading.Thread(target=_stop_when_idle, args=(context, stop), daemon=True))
+    err.print("Running. Ctrl-C ends it after the task in hand.")
+    for thread in threads:
+        thread.start()
+    try:
+        _start_worker(app)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=10)
+
+
+def _start_worker(app: "Celery") -> None:
+    """Run a Celery worker in this process, in its main thread, until it is told to stop."""
+    worker = app.Worker(pool="solo", loglevel="WARNING", quiet=True, without_mingle=True, without_gossip=True)
+    worker.start()
+
+
+def _stop_when_idle(context: "Context", stop: threading.Event) -> None:
+    from celery.worker import state
+
+    from worker import pipeline
+
+    # Asked twice in a row: between two transactions of one step nothing looks like work to do.
+    quiet = 0
+    while quiet < 2 and not stop.wait(IDLE_CHECK_SECONDS):
+        quiet = quiet + 1 if pipeline.idle(context) else 0
+    stop.set()
+    state.should_stop = 0  # the worker leaves its loop with this exit code
+
+
+def worker(
+    concurrency: Annotated[int, typer.Option(min=1, help="Processes that work at once.")] = 2,
+) -> None:
+    """Run a Celery worker on REDIS_URL; run it under a supervisor that restarts it."""
+    from worker.app import make_app
+
+    with told():
+        settings = read_settings()
+        if settings.embedded:
+            fail("Set REDIS_URL: a worker of its own needs a broker. For one process, use: bounce-worker run")
+        open_context().engine.dispose()  # problems with database or keys show here, not in a child
+    make_app(settings).worker_main(
+        ["worker", f"--concurrency={concurrency}", "--pool=prefork", "--loglevel=WARNING", "--without-mingle"]
+    )
+
+
+def scheduler() -> None:
+    """Run a scheduler: makes due inboxes' tasks, and sweeps up what a broker lost. Any number may run."""
+    from worker import tasks
+    from worker.app import make_app
+
+    with told():
+        settings = read_settings()
+        if settings.embedded:
+            fail("Set REDIS_URL: a scheduler of its own needs a broker. For one process, use: bounce-worker run")
+        context = open_context()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    tasks.run_scheduler(make_app(settings), lambda: context, stop)
+
+
+def poll(
+    name: Annotated[str | None, typer.Argument(metavar="[INBOX]", help="Default: every active inbox.")] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when nothing is left; without it, go on until Ctrl-C.")
+    ] = False,
+    account: Account = None,
+) -> None:
+    """Poll inboxes and work off what they hold in this process, without a queue.
+
+    Example: bounce-worker poll alice --account acme --once
+    """
+    from worker import admin
+    from worker.store.inboxes import InboxState
+
+    stop = threading.Event()
+    with told():
+        context = open_context()
+        while True:
+            if name:
+                chosen = [admin.the_inbox(context, name, account)]
+            else:
+                chosen = [i for i, _ in admin.all_inboxes(context, account) if i.state is InboxState.ACTIVE]
+            failed = _poll_all(context, chosen)
+            if once:
+                break
+            stop.wait(context.poll_every.total_seconds())
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _poll_all(context: "Context", chosen: "list[Inbox]") -> int:
+    from worker import pipeline
+
+    counts: Counter[str] = Counter()
+    messages = failed = 0
+    for inbox in chosen:
+        label = f"{inbox.account}/{inbox.name}"
+        more = True
+        while more:
+            token = pipeline.claim(context, inbox.id)
+            if token is None:
+                err.print(f"{label}: another process is reading it just now.", markup=False)
+                failed += 1
+                break
+            polled = pipeline.poll(context, inbox.id, token)
+            messages += polled.messages
+            more = polled.has_more
+            for batch in pipeline.batches(polled.notice_ids):
+                counts.update(pipeline.process(context, inbox.id, batch, "command line"))
+            if more:
+                err.print(f"{label}: {messages} messages looked at…", markup=False)
+            if polled.error:
+                err.print(f"{label}: {polled.error}", markup=False)
+                failed += 1
+    for inbox_id, batches in pipeline.sweep(context).items():
+        for batch in batches:
+            counts.update(pipeline.process(context, inbox_id, batch, "command line"))
+    told_crm = 0
+    while number := pipeline.notify(context):
+        told_crm += number
+    _summary(len(chosen), messages, counts, told_crm, failed)
+    return failed
+
+
+def _summary(polled: int, messages: int, counts: "Counter[str]", told_crm: int, failed: int) -> None:
+    found = ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in sorted(counts.items())) or "none"
+    out.print(f"{polled} inboxes polled ({failed} failed), {messages} new messages looked at; notices: {found}.")
+    if told_crm:
+        out.print(f"{told_crm} events handed to the CRM.")

@@ -1,0 +1,103 @@
+"""What all commands share: opening the context, printing tables or JSON, and telling problems in one sentence."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from worker.config import Settings
+    from worker.pipeline import Context
+
+Account = Annotated[str | None, typer.Option("--account", "-a", help="The account; needed where a name is ambiguous.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of a table.")]
+
+FAILED: Final = 1
+USAGE: Final = 2
+
+out = Console(soft_wrap=False, highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn a problem that a person can solve into its sentence and exit code 1."""
+    from connectors import ConnectorError
+    from worker.admin import AdminProblem
+    from worker.classify import RulesProblem
+    from worker.config import ConfigProblem
+    from worker.store.keyring import KeyProblem
+
+    try:
+        yield
+    except (AdminProblem, ConfigProblem, KeyProblem, RulesProblem, ConnectorError) as problem:
+        fail(str(problem))
+
+
+def fail(sentence: str, code: int = FAILED) -> None:
+    """Print a sentence to standard error and leave."""
+    err.print(sentence, markup=False)
+    raise typer.Exit(code)
+
+
+def read_settings() -> "Settings":
+    """Read the environment."""
+    from worker import config
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return config.read()
+
+
+def open_context() -> "Context":
+    """Read the environment and open the database."""
+    from worker.wiring import make_context
+
+    return make_context(read_settings())
+
+
+def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print one JSON object a line."""
+    for row in rows:
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """Print a table, or the sentence `empty` where there are no rows. Cells are data: no markup is read in them."""
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(shown(cell)) for cell in row))
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print(empty, markup=False)
+
+
+def shown(cell: object) -> str:
+    """Return a cell as a person reads it; control characters, which could steer a terminal, are made visible."""
+    if cell is None:
+        return "–"
+    if isinstance(cell, datetime):
+        return cell.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    return "".join(character if character.isprintable() or character == "\n" else "�" for character in str(cell))
+
+
+def parse_date(text: str | None) -> datetime | None:
+    """Read --since: a date or an ISO 8601 time; without a zone it is this machine's own."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no date; use for example 2026-11-01 or 2026-11-01T08:00Z.") from None
+    return (moment if moment.tzinfo else moment.astimezone()).astimezone(UTC)
