@@ -8,11 +8,11 @@ from typing import Any
 
 from connectors import ConnectorError, Settings, to_json
 from connectors.settings import from_fields, provider_of
-from worker.domain import BounceType, Policy
+from worker.domain import BounceType, Policy, SentEmail
 from worker.entry import timeline_entry
 from worker.pipeline import Context
 from worker.screen import screen
-from worker.store import accounts, bounces, credentials, inboxes, notices
+from worker.store import accounts, bounces, credentials, inboxes, notices, sends
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 
@@ -245,3 +245,9 @@ def waiting(context: Context, account: str | None) -> list[dict[str, Any]]:
     """Return what waits for review as JSON objects, oldest first."""
     with reading(context.engine) as connection:
         return bounces.review_entries(connection, account)
+
+
+def all_sends(context: Context, account: str | None) -> list[SentEmail]:
+    """Return every registered send; for dry runs."""
+    with reading(context.engine) as connection:
+        return sends.load_all(connection, account)

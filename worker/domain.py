@@ -69,6 +69,7 @@ class RecipientReport:
     diagnostic_code: str | None = None
     remote_mta: str | None = None
     will_retry_until: datetime | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

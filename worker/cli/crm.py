@@ -34,7 +34,7 @@ def import_(file: Annotated[Path, typer.Argument(help="JSON Lines, one send a li
     batch: list[SentEmail] = []
     with told():
         context = open_context()
-        for number, line in enumerate(_lines(file), 1):
+        for number, line in enumerate(read_lines(file), 1):
             if not line.strip():
                 continue
             try:
@@ -56,7 +56,8 @@ def import_(file: Annotated[Path, typer.Argument(help="JSON Lines, one send a li
         raise typer.Exit(FAILED)
 
 
-def _lines(file: Path) -> Iterator[str]:
+def read_lines(file: Path) -> Iterator[str]:
+    """Yield a file's lines; - is standard input."""
     if str(file) == "-":
         yield from sys.stdin
         return

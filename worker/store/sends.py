@@ -30,6 +30,8 @@ LATE_FIELDS: Final = (
 )
 """Fields that a repeat of a send may add: a CRM often learns them only after the mail has left."""
 
+LOAD_AT_ONCE: Final = 500
+
 
 def register(connection: Connection, batch: Sequence[SentEmail], digest: Digester, now: datetime) -> None:
     """Keep sends; a repeat of the same (account, id) changes nothing but what it adds."""
@@ -86,6 +88,22 @@ def load(connection: Connection, account: str, ids: Iterable[str]) -> dict[str, 
         )
     rows = connection.execute(sends.select().where(sends.c.account == account, sends.c.id.in_(wanted))).mappings()
     return {row["id"]: _send(row, people[row["id"]]) for row in rows}
+
+
+def load_all(connection: Connection, account: str | None) -> list[SentEmail]:
+    """Return every send, of one account or of all."""
+    query = sa.select(sends.c.account, sends.c.id)
+    if account is not None:
+        query = query.where(sends.c.account == account)
+    by_account: defaultdict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(query):
+        by_account[row.account].append(row.id)
+    return [
+        send
+        for name, ids in sorted(by_account.items())
+        for start in range(0, len(ids), LOAD_AT_ONCE)
+        for send in load(connection, name, ids[start : start + LOAD_AT_ONCE]).values()
+    ]
 
 
 def _row(send: SentEmail) -> dict[str, object]:

@@ -1,0 +1,26 @@
+"""`bounce-worker`: the command line. Each command imports what it needs when it is called."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def bounce_worker() -> None:
+    """Find bounces in connected inboxes, prove what they answer, and put them on the contact's timeline."""
+
+
+@app.command()
+def explain(
+    paths: list[str] = typer.Argument(..., metavar="PATH…", help="Messages, folders of messages, or - for a list."),
+    json: bool = typer.Option(False, "--json", help="One JSON object a line."),
+) -> None:
+    """Say what each message reports, offline: kind, recipients, codes, verdict and the evidence."""
+    from worker.cli.explain import explain as run
+
+    raise typer.Exit(run(paths, as_json=json))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,66 @@
+"""What the worker would do with a message, without doing it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.attach import attach
+from worker.classify import Rules
+from worker.detect import detect
+from worker.domain import AccountRules, AddressState, SentEmail
+from worker.entry import review_entry, timeline_entry
+from worker.identity import report_digest
+from worker.judge import VERDICT_KINDS, Notice, judge
+from worker.match import Key, send_keys
+
+WOULD_ATTACH = "attach"
+WOULD_REVIEW = "review"
+WOULD_WAIT = "wait for its send"
+WOULD_NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """Sends by the keys that name them."""
+
+    by_key: Mapping[Key, Sequence[SentEmail]]
+
+    @classmethod
+    def of(cls, sends: Iterable[SentEmail]) -> "Sends":
+        """Index sends."""
+        by_key: defaultdict[Key, list[SentEmail]] = defaultdict(list)
+        for send in sends:
+            for key in send_keys(send):
+                by_key[key].append(send)
+        return cls(by_key)
+
+
+def would(raw: bytes, source: str, sends: Sends, rules: Rules, now: datetime) -> Iterator[dict[str, Any]]:
+    """Yield what would become of each recipient that a message reports on, as JSON objects."""
+    report = detect(raw)
+    base = {"schema": 1, "source": source, "kind": report.kind, "detector": report.detector}
+    if report.kind not in VERDICT_KINDS:
+        yield base | {"would": WOULD_NOTHING, "entry": None}
+        return
+    notice = Notice(
+        report_id=report_digest(raw)[:32],
+        report=report,
+        inbox="(dry run)",
+        received_at=None,
+        found_at=now,
+        read_by="dry run: nothing was written",
+    )
+    judgement = judge(notice, sends.by_key, rules)
+    for finding in judgement.findings:
+        send = finding.match.send
+        address = AddressState(account=send.account, address=finding.match.recipient.address)
+        changes = attach(None, address, finding, AccountRules(account=send.account), now)
+        if changes.bounce is not None:
+            entry = timeline_entry(changes.bounce, [notice.report_id])
+            yield base | {"would": WOULD_ATTACH, "entry": entry}
+    for doubt in judgement.doubts:
+        yield base | {"would": WOULD_REVIEW, "why": doubt.outcome.why, "entry": review_entry(notice, doubt)}
+    if not judgement.findings and not judgement.doubts:
+        yield base | {"would": WOULD_WAIT, "entry": None}
