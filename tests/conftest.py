@@ -1,0 +1,35 @@
+"""Real servers for the tests that need them: each is started at most once a run, when first asked for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.mailstack import MailStack
+from tests.live.servers import Postgres, postgres_server, redis_server
+
+
+@pytest.fixture(scope="session")
+def mail_stack() -> Iterator[MailStack]:
+    """Dovecot and Postfix on loopback."""
+    with MailStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """An own Redis; the tests that share it choose names that don't meet, or flush it."""
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[Postgres]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(_postgres: Postgres) -> Iterator[str]:
+    """A fresh, empty PostgreSQL database for this test alone."""
+    with _postgres.fresh_database() as url:
+        yield url
