@@ -29,6 +29,7 @@ from tests.live.processes import free_ports, listens, public_folder, remove, run
 ALICE = "alice@sender.test"
 PASSWORD = "secret"
 TEMPLATES = Path(__file__).with_name("templates")
+MASTER = "/usr/lib/postfix/sbin/master"
 FRESH_INBOXES = 500
 QUOTA_FULL = "userdb_quota_rule=*:bytes=1"
 SIEVE = {
@@ -201,7 +202,9 @@ class MailStack:
             until(lambda port=port: listens(port), f"Dovecot on port {port}")
 
     def _start_postfix(self, undo: ExitStack) -> None:
-        server = start([self._postfix, "-c", self.root / "postfix/conf", "start-fg"], self.root / "postfix.out")
+        run(self._postfix, "-c", self.root / "postfix/conf", "check")  # makes the queue's folders
+        # `postfix start-fg` would put a shell between us and the server, which our signal then never reaches.
+        server = start([MASTER, "-s", "-c", self.root / "postfix/conf"], self.root / "postfix.out")
         undo.callback(stop, server)
         until(lambda: listens(self.ports.smtp), f"Postfix on port {self.ports.smtp}")
 
