@@ -31,13 +31,13 @@ def told() -> Iterator[None]:
     """Turn a problem that a person can solve into its sentence and exit code 1."""
     from connectors import ConnectorError
     from worker.admin import AdminProblem
-    from worker.classify import RulesProblem
+    from worker.classify import RuleError
     from worker.config import ConfigProblem
     from worker.store.keyring import KeyProblem
 
     try:
         yield
-    except (AdminProblem, ConfigProblem, KeyProblem, RulesProblem, ConnectorError) as problem:
+    except (AdminProblem, ConfigProblem, KeyProblem, RuleError, ConnectorError) as problem:
         fail(str(problem))
 
 

@@ -1,0 +1,105 @@
+import pytest
+
+from tests.fakes.sends import sent
+from worker.domain import DeliveryReport, Kind, Match, OriginalMessage, RecipientReport, Rung, SentEmail
+from worker.match import Doubtful, Key, Unmatched, keys, match, send_keys
+
+
+def report(
+    ids: tuple[str, ...] = (), replies: tuple[str, ...] = (), tokens: tuple[str, ...] = (), envid: str | None = None
+) -> DeliveryReport:
+    original = OriginalMessage(message_id=ids[0] if ids else None, message_ids=ids, tokens=tokens)
+    return DeliveryReport(kind=Kind.BOUNCE, detector="test", original=original, in_reply_to=replies, envelope_id=envid)
+
+
+def index(*sends: SentEmail) -> dict[Key, list[SentEmail]]:
+    found: dict[Key, list[SentEmail]] = {}
+    for send in sends:
+        for key in send_keys(send):
+            found.setdefault(key, []).append(send)
+    return found
+
+
+BOB = RecipientReport(final_recipient="bob@customer.example")
+
+
+def test_the_originals_message_id_is_the_strongest_proof():
+    outcome = match(report(ids=("send-1@crm.example",), replies=("send-2@crm.example",)), BOB, index(sent(1), sent(2)))
+    assert isinstance(outcome, Match)
+    assert (outcome.send.id, outcome.rung, outcome.confidence) == ("s-1", Rung.ORIGINAL_MESSAGE_ID, 0.99)
+    assert "send-1@crm.example" in outcome.evidence[0]
+
+
+@pytest.mark.parametrize("field", ["tracking_id", "envelope_id"])
+def test_a_token_of_the_crm_is_proof(field):
+    send = sent(1, message_id=None, **{field: "tok-1"})
+    told = report(tokens=("tok-1",)) if field == "tracking_id" else report(envid="tok-1")
+    outcome = match(told, BOB, index(send))
+    assert isinstance(outcome, Match)
+    assert outcome.rung is Rung.TOKEN
+
+
+def test_a_direct_reply_is_weaker_proof():
+    outcome = match(report(replies=("send-1@crm.example",)), BOB, index(sent(1)))
+    assert isinstance(outcome, Match)
+    assert (outcome.rung, outcome.confidence) == (Rung.DIRECT_REPLY, 0.9)
+
+
+def test_the_nearest_reply_of_a_thread_wins():
+    outcome = match(report(replies=("send-2@crm.example", "send-1@crm.example")), BOB, index(sent(1), sent(2)))
+    assert isinstance(outcome, Match)
+    assert outcome.send.id == "s-2"
+
+
+def test_mail_that_was_never_sent_through_the_crm_matches_nobody():
+    assert match(report(ids=("private@laptop.example",)), BOB, index(sent(1))) == Unmatched()
+
+
+def test_a_report_without_any_id_matches_nobody_even_if_the_recipient_was_written_to():
+    assert match(report(), BOB, index(sent(1))) == Unmatched()
+
+
+def test_a_recipient_that_the_email_did_not_have_is_left_to_a_person():
+    outcome = match(
+        report(ids=("send-1@crm.example",)), RecipientReport(final_recipient="eve@x.example"), index(sent(1))
+    )
+    assert isinstance(outcome, Doubtful)
+    assert "eve@x.example" in outcome.why
+
+
+def test_ids_of_one_send_and_recipients_of_another_are_left_to_a_person():
+    told = report(ids=("send-1@crm.example",), replies=("send-2@crm.example",))
+    outcome = match(
+        told, RecipientReport(final_recipient="carol@x.example"), index(sent(1), sent(2, "carol@x.example"))
+    )
+    assert isinstance(outcome, Doubtful)
+
+
+def test_a_forward_is_accepted_when_the_report_says_for_whom_and_is_shown_as_such():
+    forwarded = RecipientReport(final_recipient="bob@home.example", original_recipient="Bob@Customer.example")
+    outcome = match(report(ids=("send-1@crm.example",)), forwarded, index(sent(1)))
+    assert isinstance(outcome, Match)
+    assert outcome.recipient.address == "bob@customer.example"
+    assert outcome.forwarded_to == "bob@home.example"
+
+
+def test_a_notice_that_names_no_recipient_answers_an_email_to_one_person_only():
+    one = match(report(ids=("send-1@crm.example",)), None, index(sent(1)))
+    several = match(report(ids=("send-1@crm.example",)), None, index(sent(1, "a@x.example", "b@x.example")))
+    assert isinstance(one, Match)
+    assert one.confidence < 0.9
+    assert isinstance(several, Doubtful)
+
+
+def test_addresses_are_compared_without_case():
+    shouting = RecipientReport(final_recipient="<BOB@CUSTOMER.EXAMPLE>")
+    assert isinstance(match(report(ids=("send-1@crm.example",)), shouting, index(sent(1))), Match)
+
+
+def test_keys_come_strongest_first_without_repeats_or_empty_ones():
+    told = report(ids=("a@x", "a@x", ""), tokens=("t",), replies=("b@x",))
+    assert [(proof.rung, proof.key.value) for proof in keys(told)] == [
+        (Rung.ORIGINAL_MESSAGE_ID, "a@x"),
+        (Rung.TOKEN, "t"),
+        (Rung.DIRECT_REPLY, "b@x"),
+    ]
