@@ -2,6 +2,8 @@
 
 import typer
 
+from worker.cli import crm, inbox, run, scan
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -19,6 +21,19 @@ def explain(
     from worker.cli.explain import explain as run
 
     raise typer.Exit(run(paths, as_json=json))
+
+
+app.command()(scan.scan)
+app.command()(run.run)
+app.command()(run.worker)
+app.command()(run.scheduler)
+app.command()(run.poll)
+app.command()(crm.timeline)
+app.command()(crm.apply)
+app.add_typer(inbox.app, name="inbox")
+app.add_typer(crm.sends, name="sends")
+app.add_typer(crm.bounces, name="bounces")
+app.add_typer(crm.review, name="review")
 
 
 def main() -> None:

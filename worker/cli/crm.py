@@ -16,6 +16,7 @@ bounces = typer.Typer(no_args_is_help=True, help="Look at bounces and their evid
 review = typer.Typer(no_args_is_help=True, help="What waits for a person's decision.")
 
 SENDS_A_TRANSACTION = 1_000
+WHAT = {"hard": "failed", "soft": "failed for now", "pending": "delayed"}
 
 
 @sends.command("import")
@@ -87,24 +88,21 @@ def timeline(
     if as_json:
         print_json(rows)
         return
-    columns = ("When (UTC)", "Contact", "Address", "What", "Why", "Whose fault", "The server's words", "Bounce")
+    columns = ("When (UTC)", "Contact", "Address", "What happened", "Whose fault", "Bounce")
     cells = [
         (
             row["occurred_at"][:16].replace("T", " "),
-            f"{row['account']}/{row['contact_id'] or '–'}",
+            row["contact_id"] if account else f"{row['account']}/{row['contact_id'] or '–'}",
             row["address"],
-            WHAT.get(row["type"], row["type"]),
-            row["reason"].replace("_", " "),
+            f"{WHAT[row['type']]}: {row['reason'].replace('_', ' ')}",
             row["fault"].replace("_", " "),
-            (row["diagnostic"] or "–")[:160],
             row["id"][:8],
         )
         for row in rows
     ]
     print_table(None, columns, cells, "No bounce is on this timeline.")
-
-
-WHAT = {"hard": "not delivered", "soft": "not delivered, may work later", "pending": "still being tried"}
+    if rows:
+        out.print("Why? bounce-worker bounces show BOUNCE")
 
 
 @bounces.command("list")

@@ -206,7 +206,7 @@ def forget_expired(connection: Connection, now: datetime) -> int:
 def counts(connection: Connection, inbox_id: str) -> dict[str, int]:
     """Return how many notices of an inbox stand in each state."""
     query = sa.select(notices.c.state, sa.func.count()).where(notices.c.inbox_id == inbox_id).group_by(notices.c.state)
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def any_pending(connection: Connection) -> bool:
