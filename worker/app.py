@@ -19,6 +19,7 @@ COMMON: Final[dict[str, Any]] = {
     "task_default_queue": "bounce",
     "enable_utc": True,
     "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
     "broker_connection_retry_on_startup": True,
 }
 

@@ -1,7 +1,9 @@
 """`run`, `worker`, `scheduler` and `poll`: the processes."""
 
+import logging
 import signal
 import threading
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +37,7 @@ def run(
         app = make_app(settings)
     threads = [threading.Thread(target=tasks.run_scheduler, args=(app, lambda: context, stop), daemon=True)]
     if until_idle:
-        threads.append(threading.Thread(target=_stop_when_idle, args=(context, stop), daemon=True))
+        threads.append(threading.Thread(target=_stop_when_idle, args=(app, context, stop), daemon=True))
     err.print("Running. Ctrl-C ends it after the task in hand.")
     for thread in threads:
         thread.start()
@@ -49,21 +51,28 @@ def run(
 
 def _start_worker(app: "Celery") -> None:
     """Run a Celery worker in this process, in its main thread, until it is told to stop."""
+    from celery.platforms import SecurityWarning as RootWarning
+
+    # Celery warns root because of pickle, which this application doesn't accept.
+    warnings.filterwarnings("ignore", category=RootWarning)
+    # The in-memory transport has no host, and kombu says so at every connection.
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)
     worker = app.Worker(pool="solo", loglevel="WARNING", quiet=True, without_mingle=True, without_gossip=True)
     worker.start()
 
 
-def _stop_when_idle(context: "Context", stop: threading.Event) -> None:
+def _stop_when_idle(app: "Celery", context: "Context", stop: threading.Event) -> None:
     from celery.worker import state
 
-    from worker import pipeline
+    from worker import pipeline, tasks
 
     # Asked twice in a row: between two transactions of one step nothing looks like work to do.
     quiet = 0
     while quiet < 2 and not stop.wait(IDLE_CHECK_SECONDS):
         quiet = quiet + 1 if pipeline.idle(context) else 0
     stop.set()
-    state.should_stop = 0  # the worker leaves its loop with this exit code
+    state.should_stop = 0  # the worker leaves its loop with this exit code…
+    app.send_task(tasks.NOTIFY)  # …as soon as something wakes it
 
 
 def worker(
