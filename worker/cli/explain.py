@@ -44,7 +44,7 @@ def as_row(
     return {
         "schema": SCHEMA,
         "path": path,
-        "kind": None if error else report.kind.value,
+        "kind": report.kind.value,
         "reporting_mta": report.reporting_mta,
         "detector": report.detector,
         "recipients": [_recipient(r, v) for r, v in zip(report.recipients, verdicts, strict=True)],

@@ -1,0 +1,134 @@
+"""Rules as values, read from TOML files. A bad file is refused as a whole, naming the file and the rule."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from worker.domain import SOFT_REASONS, Action, BounceType, Fault, Reason
+
+HERE: Final = Path(__file__).parent
+DEFAULT_FILES: Final = ("vendors.toml", "phrases.en.toml", "status_codes.toml", "reply_codes.toml")
+KEYS: Final = frozenset(
+    {"name", "contains", "text", "status", "smtp_code", "action", "type", "reason", "fault", "vague", "lasting"}
+    | {"example", "source"}
+)
+# A quantified group that itself ends in a quantifier: the shape of patterns that take exponential time.
+NESTED_QUANTIFIER: Final = re.compile(r"[*+}]\)[*+{]")
+
+
+class RuleError(ValueError):
+    """A rule file can't be used; the message names the file and the rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One piece of knowledge: where all of its conditions hold, the bounce is of this reason and fault.
+
+    `contains`: one of these stands in the text (folded to lower case, white space as single blanks). `text`, `status`,
+    `smtp_code`: patterns. `vague`: the rule knows little, so the notice's prose is asked before it speaks. `lasting`:
+    hard even where the code is 4.x.x, because the server has given up on something that will not heal by itself.
+    `example` is a text that it speaks for; the tests hold it to that.
+    """
+
+    name: str
+    type: BounceType
+    reason: Reason
+    fault: Fault
+    contains: tuple[str, ...] = ()
+    text: re.Pattern[str] | None = None
+    status: re.Pattern[str] | None = None
+    smtp_code: re.Pattern[str] | None = None
+    action: Action | None = None
+    vague: bool = False
+    lasting: bool = False
+    example: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """All rules in order, the first match wins; `version` names the files and their versions."""
+
+    rules: tuple[Rule, ...]
+    version: str
+
+
+def default_rule_paths() -> tuple[Path, ...]:
+    """Return the product's own rule files in order; an operator's file goes before them."""
+    return tuple(HERE / name for name in DEFAULT_FILES)
+
+
+def load_rules(paths: Iterable[Path]) -> Rules:
+    """Return the rules of all files, in order. Raises RuleError."""
+    rules: list[Rule] = []
+    versions = []
+    for path in paths:
+        data = _read(path)
+        version = data.get("version")
+        if not isinstance(version, str) or not version:
+            raise RuleError(f'{path}: has no version = "…"')
+        versions.append(f"{path.name.removesuffix('.toml')}@{version}")
+        rules.extend(_rule(path, row) for row in data.get("rule", ()))
+    names = [rule.name for rule in rules]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RuleError(f"two rules are called {twice!r}")
+    return Rules(rules=tuple(rules), version=" ".join(versions))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise RuleError(f"{path}: can't be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise RuleError(f"{path}: is no TOML: {exc}") from exc
+
+
+def _rule(path: Path, row: Mapping[str, Any]) -> Rule:
+    name = row.get("name")
+    if not isinstance(name, str) or not name:
+        raise RuleError(f"{path}: a rule has no name")
+    try:
+        return _checked(name, row)
+    except (ValueError, TypeError, KeyError, re.error) as exc:
+        raise RuleError(f"{path}: rule {name!r}: {exc}") from exc
+
+
+def _checked(name: str, row: Mapping[str, Any]) -> Rule:
+    if unknown := set(row) - KEYS:
+        raise ValueError(f"unknown key {min(unknown)!r}")
+    for key in ("type", "reason", "fault"):
+        if key not in row:
+            raise ValueError(f"has no {key}")
+    kind, reason = BounceType(row["type"]), Reason(row["reason"])
+    if (kind is BounceType.SOFT) != (reason in SOFT_REASONS) or kind is BounceType.PENDING:
+        raise ValueError(f"type {kind} and reason {reason} don't go together")
+    if not any(key in row for key in ("contains", "text", "status", "smtp_code", "action")):
+        raise ValueError("has no condition")
+    contains = tuple(row.get("contains", ()))
+    if any(not isinstance(phrase, str) or phrase != phrase.casefold() or not phrase.strip() for phrase in contains):
+        raise ValueError("a phrase of `contains` is not in lower case")
+    return Rule(
+        name=name,
+        type=kind,
+        reason=reason,
+        fault=Fault(row["fault"]),
+        contains=contains,
+        text=_pattern(row.get("text")),
+        status=_pattern(row.get("status")),
+        smtp_code=_pattern(row.get("smtp_code")),
+        action=Action(row["action"]) if "action" in row else None,
+        vague=bool(row.get("vague", False)),
+        lasting=bool(row.get("lasting", False)),
+        example=row.get("example"),
+    )
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    if text is None:
+        return None
+    if NESTED_QUANTIFIER.search(text):
+        raise ValueError(f"pattern {text!r} repeats what is repeated: it could take for ever")
+    return re.compile(text, re.IGNORECASE)

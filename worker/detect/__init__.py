@@ -1,0 +1,29 @@
+"""Recognising: `detect` says what a message reports, whatever its format."""
+
+from typing import Final, Protocol
+
+from worker.detect import mime, report, rfc3464
+from worker.detect.notice import Notice
+from worker.domain import DeliveryReport, Kind
+
+__all__ = ["DETECTORS", "Detector", "detect"]
+
+
+class Detector(Protocol):
+    """Reads one format."""
+
+    def __call__(self, notice: Notice, /) -> DeliveryReport | None:
+        """Return what `notice` reports, or None where it isn't of this format."""
+
+
+# In order, from the most authoritative to the least; the first report wins.
+DETECTORS: Final[tuple[Detector, ...]] = (rfc3464.detect,)
+
+
+def detect(raw: bytes) -> DeliveryReport:
+    """Return what `raw` reports; its kind is NONE where it is ordinary mail. Never raises."""
+    notice = Notice(mime.read(raw))
+    return next(
+        (found for detector in DETECTORS if (found := detector(notice)) is not None),
+        report.build(notice, Kind.NONE, "none"),
+    )

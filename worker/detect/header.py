@@ -1,0 +1,98 @@
+"""Header fields as they stand in the wild: unfolded, looked up by name, decoded only where somebody asks."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+from worker.words import decode_words
+
+# RFC 5322, 2.2: a name of printable ASCII without the colon. "Action : failed" (white space before the colon) is
+# obsolete syntax (RFC 5322, 4.5) that gateways still write. Possessive quantifiers keep a hostile line linear.
+FIELD: Final = re.compile(r"^([!-9;-~]{1,76}+)[ \t]*+:(.*+(?:\n[ \t]++\S.*+)*+)", re.MULTILINE)
+FOLD: Final = re.compile(r"\n[ \t]+")
+PARAMETER: Final = re.compile(r';\s*+([\w*-]{1,40}+)\s*+=\s*+(?:"((?:[^"\\\n]|\\.)*+)"|([^;\s]*+))')
+MESSAGE_ID: Final = re.compile(r"<\s*([^<>\s]{1,250}@[^<>\s]{1,250}|[^<>\s@]{3,250})\s*>")
+COMMENT: Final = re.compile(r"\([^()]*+\)")
+DATE: Final = re.compile(
+    r"(\d{1,2})[ -]+([A-Za-z]{3})[a-z]*[ -]+(\d{2,4})\s+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([+-])(\d{2}):?(\d{2}))?"
+)
+MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+class Fields:
+    """A block of header fields; names are compared without case, the first field wins."""
+
+    __slots__ = ("_by_name", "items")
+
+    def __init__(self, items: Iterable[tuple[str, str]]) -> None:
+        self.items: tuple[tuple[str, str], ...] = tuple(items)
+        by_name: dict[str, list[str]] = {}
+        for name, value in self.items:
+            by_name.setdefault(name.lower(), []).append(value)
+        self._by_name = by_name
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __bool__(self) -> bool:
+        return bool(self.items)
+
+    def first(self, name: str) -> str | None:
+        """Return the first field called `name` (lower case), unfolded and stripped; None where there is none."""
+        values = self._by_name.get(name)
+        return unfold(values[0]) if values else None
+
+    def every(self, name: str) -> tuple[str, ...]:
+        """Return all fields called `name` (lower case), unfolded and stripped."""
+        return tuple(unfold(value) for value in self._by_name.get(name, ()))
+
+    def text(self, name: str) -> str:
+        """Return the first field called `name` with its encoded words decoded; empty where there is none."""
+        return decode_words(self.first(name) or "")
+
+
+def read_fields(block: str) -> Fields:
+    """Return the fields of a header block; lines that are no fields are passed over."""
+    return Fields(FIELD.findall(block))
+
+
+def unfold(value: str) -> str:
+    """Return a field's body on one line (RFC 5322, 2.2.3)."""
+    return (FOLD.sub(" ", value) if "\n" in value else value).strip()
+
+
+def parameters(value: str) -> dict[str, str]:
+    """Return the parameters of a structured field such as Content-Type, names in lower case (RFC 2045, 5.1)."""
+    found = PARAMETER.findall(value)
+    return {name.lower().rstrip("*"): (quoted.replace("\\", "") or plain) for name, quoted, plain in reversed(found)}
+
+
+def message_ids(value: str) -> tuple[str, ...]:
+    """Return the Message-IDs of a field without angle brackets; one without brackets is taken as it stands."""
+    found = MESSAGE_ID.findall(value)
+    if not found and "@" in value and len(value.split()) == 1:
+        return (value.strip("<>"),)
+    return tuple(dict.fromkeys(found))
+
+
+def without_comments(value: str) -> str:
+    """Return a structured field without its comments (RFC 5322, 3.2.2)."""
+    return COMMENT.sub("", value).strip() if "(" in value else value.strip()
+
+
+def read_date(value: str | None) -> datetime | None:
+    """Return an RFC 5322 date in UTC; one without a numeric zone is taken as UTC. None where it is no date."""
+    found = DATE.search(value) if value else None
+    if found is None:
+        return None
+    day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = found.groups()
+    try:
+        number = MONTHS.index(month.lower()) + 1
+        full_year = int(year) if len(year) == 4 else int(year) % 100 + (2000 if int(year) % 100 < 50 else 1900)
+        offset = timedelta(hours=int(zone_hours or 0), minutes=int(zone_minutes or 0))
+        zone = timezone(-offset if sign == "-" else offset)
+        moment = datetime(full_year, number, int(day), int(hour), int(minute), min(int(second or 0), 59), tzinfo=zone)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,52 @@
+"""What a notice's prose says of one recipient: the lines that its address leads, as Postfix, Exim, Sendmail write them."""
+
+import re
+from typing import Final
+
+from worker.detect.address import ADDRESS, TRAILING
+
+# "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr... Deferred", "550 5.1.1 <addr>... User unknown"
+LED: Final = re.compile(
+    r"^[ \t>*|]{0,24}(?:[245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
+    r"(?:(?:failed |final |original |intended )?(?:recipient|address|rcpt|to|for|user|mailbox)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
+    r"(?:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")>?[ \t]*([^\n]*)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+SPACE: Final = re.compile(r"\s+")
+MAX_ENTRY: Final = 2_000
+RULE: Final = re.compile(r"^[ \t]*[-=*_#]{4,}")
+
+
+def entries(text: str) -> list[tuple[str, str]]:
+    """Return (address, what is said of it) for each line that an address leads; said of it is up to a blank line."""
+    found = list(LED.finditer(text))
+    result = []
+    for index, match in enumerate(found):
+        end = found[index + 1].start() if index + 1 < len(found) else len(text)
+        rest = _paragraph(text[match.end() : min(end, match.end() + MAX_ENTRY)])
+        said = f"{match.group(2).lstrip(':>.,; ')}\n{rest}".strip()
+        result.append((match.group(1).rstrip(TRAILING), said))
+    return result
+
+
+def _paragraph(text: str) -> str:
+    """Return the lines up to the first blank one, or where nothing stands before it, up to the next."""
+    lines: list[str] = []
+    for line in text.split("\n")[1:]:
+        if not line.strip() or RULE.match(line):
+            if lines:
+                break
+            continue
+        lines.append(line.strip())
+    return "\n".join(lines)
+
+
+def about(text: str, address: str) -> str:
+    """Return what the lines led by `address` say, joined; empty where there are none."""
+    key = address.casefold()
+    return "\n".join(said for found, said in entries(text) if found.casefold() == key and said)[:MAX_ENTRY]
+
+
+def one_line(text: str) -> str:
+    """Return `text` on one line."""
+    return SPACE.sub(" ", text).strip()

@@ -1,0 +1,58 @@
+"""The grammar of SMTP replies (RFC 5321, 4.2; RFC 2034, 4) and of codes that stand in prose.
+
+A number is only taken for a code where it stands as one: never an IP octet, a date, a size, a version or a port.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from worker.domain import STATUS, EnhancedStatusCode
+
+# A three-digit code with a class, at a place where replies stand: at the start of a line or text, after a quote, colon
+# or bracket, or after words that announce it; followed by white space, "-" (continued reply, RFC 5321, 4.2.1) or its end.
+REPLY: Final = re.compile(
+    r"(?:^|[\n\"'(<>:;,=#|]\s{0,4}|\b(?:said|code|error|reply|response|status|responded|with|was|host|SMTP|failed|rejected)"
+    r"\b[:;=,]?\s{1,4}[\"'(<]?)"
+    r"([245][0-5]\d)(?=[ \t\n\-:,;.)\"'#]|$)(?!\.\d)(?![ \t]*(?:byte|kb|mb|hour|day|min|sec|times|of\b|[/:]\d))",
+    re.IGNORECASE,
+)
+BEFORE_STATUS: Final = re.compile(r"(?<![\d.])([245][0-5]\d)[ \-#:(]{1,3}#?(?=[245]\.\d{1,3}\.\d{1,3}(?![\d.]\d))")
+UNLIKELY: Final = frozenset({"200", "400", "404", "500"})  # HTTP's; of these only 500 is an SMTP reply, with a text
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered: the reply code and the enhanced status code, either of which may be absent."""
+
+    code: str | None = None
+    status: EnhancedStatusCode | None = None
+
+
+NO_REPLY: Final = Reply()
+
+
+def find_reply(text: str) -> Reply:
+    """Return the reply code and the enhanced code that stand in `text`: a pair that belongs together, if there is one."""
+    if not text:
+        return NO_REPLY
+    pair = BEFORE_STATUS.search(text)
+    if pair:
+        return Reply(pair.group(1), EnhancedStatusCode.parse(text[pair.end() :]))
+    code = next((m.group(1) for m in REPLY.finditer(text) if m.group(1) not in UNLIKELY or _is_reply(text, m)), None)
+    return Reply(code, find_status(text))
+
+
+def find_status(text: str) -> EnhancedStatusCode | None:
+    """Return the first enhanced code in `text` that says something, else the first that stands there."""
+    first = None
+    for found in STATUS.finditer(text):
+        code = EnhancedStatusCode(*map(int, found.groups()))
+        if not code.says_nothing:
+            return code
+        first = first or code
+    return first
+
+
+def _is_reply(text: str, found: re.Match[str]) -> bool:
+    return found.group(1) == "500" and found.end() < len(text) and not found.start()
