@@ -1,0 +1,163 @@
+"""One signed-in IMAP connection: opened when first needed, kept between calls, dropped after any failure."""
+
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from socket import SHUT_RDWR, socket
+from typing import Any, Final
+
+from imapclient import IMAPClient, SocketTimeout
+from imapclient.exceptions import IMAPClientError
+
+from connectors._imap_errors import modern_sign_in, translate, translate_login
+from connectors.base import CredentialStore
+from connectors.errors import AuthRequired, ConnectorError, Misconfigured, Unavailable
+from connectors.settings import ImapSettings, Security
+
+CALL_LIMIT: Final = 5
+"""How long one poll or fetch may take, in read timeouts. A read timeout alone never ends a server that drips."""
+
+LOGOUT_LIMIT: Final = 5.0
+"""How long a server may take to answer our goodbye, in seconds."""
+
+_QUOTED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
+
+
+class ImapSession:
+    """The connection that an `ImapConnector` works on. Not for several threads at once, as imaplib isn't."""
+
+    def __init__(self, settings: ImapSettings, credentials: CredentialStore) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._client: Any = None
+        self._selected: tuple[str, int] | None = None
+        self._overdue = False
+
+    @contextmanager
+    def use(self) -> Iterator[Any]:
+        """Give the signed-in `IMAPClient`; whatever fails inside leaves as a `ConnectorError`.
+
+        The connection is dropped after every failure but a `ConnectorError`, even one that isn't the server's (a task
+        killed by its time limit): half an answer may be waiting on it.
+        """
+        try:
+            with self._deadline():
+                if self._client is None:
+                    self._open()
+                yield self._client
+        except ConnectorError:
+            raise
+        except BaseException as error:
+            self.close()
+            if self._overdue:
+                limit = CALL_LIMIT * self._settings.read_timeout
+                raise Unavailable(f"{self._settings.host} was too slow: no end after {limit:g} s.") from error
+            if (translated := translate(error, self._settings)) is not None:
+                raise translated from error
+            raise
+
+    def select(self, folder: str) -> int:
+        """Open a folder read-only (EXAMINE), if it isn't the open one, and return its UIDVALIDITY."""
+        if self._selected is None or self._selected[0] != folder:
+            self._selected = None
+            answer = self._client.select_folder(folder, readonly=True)
+            self._selected = (folder, int(answer[b"UIDVALIDITY"]))
+        return self._selected[1]
+
+    def deselect(self) -> None:
+        """Leave the open folder: STATUS isn't meant for it (RFC 3501, 6.3.10). CLOSE expunges no read-only folder."""
+        if self._selected is not None:
+            self._selected = None
+            self._client.close_folder()
+
+    def close(self) -> None:
+        """Let go of the connection; never raises."""
+        client, self._client, self._selected = self._client, None, None
+        if client is not None:
+            with suppress(Exception):
+                client.shutdown()
+
+    def logout(self) -> None:
+        """Say goodbye, then let go; never raises."""
+        if self._client is not None:
+            with suppress(Exception):
+                self._client.socket().settimeout(LOGOUT_LIMIT)
+                self._client.logout()
+        self.close()
+
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """Break the connection where a call takes `CALL_LIMIT`, so that its pending read ends."""
+        self._overdue = False
+        timer = threading.Timer(CALL_LIMIT * self._settings.read_timeout, self._break)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _break(self) -> None:
+        self._overdue = True
+        client = self._client
+        if client is not None:
+            with suppress(OSError):
+                socket.shutdown(client.socket(), SHUT_RDWR)  # not SSLSocket's own: that isn't for another thread
+
+    def _open(self) -> None:
+        settings = self._settings
+        secret, _ = self._credentials.load()
+        self._client = IMAPClient(
+            settings.host,
+            port=settings.port,
+            ssl=settings.security is Security.TLS,
+            ssl_context=self._context() if settings.security is Security.TLS else None,
+            timeout=SocketTimeout(connect=settings.connect_timeout, read=settings.read_timeout),
+        )
+        self._client.normalise_times = False  # aware datetimes, as the server says them
+        try:
+            if settings.security is Security.STARTTLS:
+                self._client.starttls(self._context())
+            self._login(secret)
+        except ConnectorError:
+            self.close()
+            raise
+
+    def _login(self, secret: str) -> None:
+        """Sign in with a password: LOGIN (RFC 3501, 6.2.3), or PLAIN (RFC 4616) where LOGIN can't carry it."""
+        settings, client = self._settings, self._client
+        if any(ord(letter) < 32 for letter in settings.username + secret):
+            raise AuthRequired(
+                f"The password or name of {settings.username!r} has a control character: enter it again."
+            )
+        disabled = client.has_capability("LOGINDISABLED")
+        if disabled and settings.security is Security.NONE:
+            raise Misconfigured(f"{settings.host} takes passwords only over TLS: set security to starttls or tls.")
+        if disabled and not client.has_capability("AUTH=PLAIN"):
+            raise modern_sign_in(settings)
+        try:
+            if disabled or not (settings.username + secret).isascii():
+                client.plain_login(settings.username, secret)
+            else:
+                # imaplib quotes the password only (RFC 3501, 4.3).
+                client.login(f'"{settings.username.translate(_QUOTED)}"', secret)
+        except IMAPClientError as error:
+            # Without its cause: the server's words may echo what we sent.
+            raise translate_login(error, settings, secret) from None
+
+    def _context(self) -> ssl.SSLContext:
+        ca_file = self._settings.ca_file
+        try:
+            return _tls_context(ca_file, Path(ca_file).stat().st_mtime_ns if ca_file else 0)
+        except OSError as error:  # ssl.SSLError too: a file without a certificate
+            reason = error.strerror or "no certificate in it"
+            raise Misconfigured(f"The ca_file {ca_file} can't be used ({reason}): name a readable PEM file.") from error
+
+
+@lru_cache(maxsize=16)
+def _tls_context(ca_file: str | None, _written_at: int) -> ssl.SSLContext:
+    """Share one context among all inboxes of a kind: each costs most of a megabyte. A new file makes a new one."""
+    return ssl.create_default_context(cafile=ca_file)

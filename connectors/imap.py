@@ -1,0 +1,200 @@
+"""Any IMAP server (RFC 3501). Reading stops at a UID of each folder, which stands only under its UIDVALIDITY (2.3.1.1).
+
+An idle poll asks one STATUS per folder and opens none.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from imapclient import IMAPClient
+from imapclient.exceptions import IMAPClientAbortError, IMAPClientError
+
+import connectors._imap_commands as ask
+from connectors._headers import parse_headers
+from connectors._imap_commands import Status
+from connectors._imap_session import ImapSession
+from connectors.base import CredentialStore, Cursor, Envelope, Fetched, MessageRef, Page
+from connectors.errors import CursorExpired, MessageGone, Misconfigured
+from connectors.settings import ImapSettings
+
+PAGE: Final = 200
+"""Messages in one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where reading stands in a folder: all up to the UID `last` is done.
+
+    `walk_end` is the highest UID that the first poll met. Up to there we read only what arrived since the moment that
+    the first poll was given; what comes after it is new, whatever its date.
+    """
+
+    uidvalidity: int
+    last: int
+    walk_end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a `Cursor` says: the moment that the first poll was given, and a place in each folder."""
+
+    since: datetime
+    places: Mapping[str, Place]
+
+    @classmethod
+    def from_cursor(cls, cursor: Cursor) -> Self:
+        try:
+            fields = json.loads(cursor)
+            places = {folder: Place(*map(int, place)) for folder, place in fields["folders"].items()}
+            return cls(datetime.fromisoformat(fields["since"]), places)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise CursorExpired(
+                "This inbox's reading position can't be read: its recent mail is read again."
+            ) from error
+
+    def cursor(self) -> Cursor:
+        places = {name: [place.uidvalidity, place.last, place.walk_end] for name, place in self.places.items()}
+        return Cursor(json.dumps({"since": self.since.isoformat(), "folders": places}))
+
+    def place(self, folder: str, status: Status) -> Place:
+        """Return where to read on. A folder that is new to us is walked like at a first poll, so none is skipped."""
+        place = self.places.get(folder)
+        if place is None:
+            return Place(status.uidvalidity, 0, status.top)
+        if place.uidvalidity != status.uidvalidity or place.last > status.top:
+            raise CursorExpired(f"The server has renumbered {folder!r}: its recent mail is read again.")
+        return place
+
+
+class ImapConnector:
+    """See `Connector`. Keeps its connection from the first poll or fetch until `close`."""
+
+    def __init__(self, settings: ImapSettings, credentials: CredentialStore) -> None:
+        self._session = ImapSession(settings, credentials)
+        self._chosen = tuple("INBOX" if name.upper() == "INBOX" else name for name in settings.folders)
+
+    def poll(self, since: Cursor | datetime) -> Page:
+        # INTERNALDATE counts whole seconds: what came within the first one counts.
+        reading = (
+            Reading(since.astimezone(UTC).replace(microsecond=0), {})
+            if isinstance(since, datetime)
+            else Reading.from_cursor(since)
+        )
+        with self._session.use() as client:
+            self._session.deselect()
+            # All before any reading: what arrives meanwhile has a higher UID and waits for the next poll.
+            statuses = self._statuses(client, reading)
+            return self._page(client, reading, statuses)
+
+    def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
+        folder, uidvalidity, uid = _parse_ref(ref)
+        with self._session.use() as client:
+            if self._select_again(client, folder) != uidvalidity:
+                raise MessageGone(f"The server has renumbered {folder!r} since it named this message.")
+            raw = ask.body(client, uid, max_bytes + 1)  # one more tells whether there are more
+        return Fetched(raw=raw[:max_bytes], truncated=len(raw) > max_bytes)
+
+    def close(self) -> None:
+        self._session.logout()
+
+    def _statuses(self, client: IMAPClient, reading: Reading) -> dict[str, Status]:
+        statuses = {}
+        for folder in self._folders(client, reading):
+            status = ask.status(client, folder)
+            if status is not None:
+                statuses[folder] = status
+            elif self._chosen or folder == "INBOX":
+                existing = ", ".join(sorted(ask.folder_names(client))[:20])
+                raise Misconfigured(f"There is no folder {folder!r} in this inbox: choose among {existing}.")
+        if len(statuses) == 1 and not self._chosen and len(reading.places) > 1:
+            return self._statuses(client, replace(reading, places={}))  # the junk folder has another name now
+        return statuses
+
+    def _folders(self, client: IMAPClient, reading: Reading) -> tuple[str, ...]:
+        """Return what to read. The junk folder is looked for until there is one; from then on the cursor names it."""
+        if self._chosen:
+            return self._chosen
+        if len(reading.places) > 1:
+            return tuple(reading.places)
+        junk = ask.junk_folder(client)
+        return ("INBOX", junk) if junk else ("INBOX",)
+
+    def _page(self, client: IMAPClient, reading: Reading, statuses: Mapping[str, Status]) -> Page:
+        envelopes: list[Envelope] = []
+        places = {}
+        has_more = False
+        for folder, status in statuses.items():
+            place = reading.place(folder, status)
+            if place.last < status.top and len(envelopes) < PAGE:
+                if self._session.select(folder) != status.uidvalidity:
+                    raise CursorExpired(f"The server has renumbered {folder!r}: its recent mail is read again.")
+                uids, place = _search(client, place, status, reading.since, room=PAGE - len(envelopes))
+                envelopes += _envelopes(client, folder, place, uids, reading.since)
+            places[folder] = place
+            has_more = has_more or place.last < status.top
+        return Page(envelopes=tuple(envelopes), cursor=replace(reading, places=places).cursor(), has_more=has_more)
+
+    def _select_again(self, client: IMAPClient, folder: str) -> int:
+        try:
+            return self._session.select(folder)
+        except IMAPClientAbortError:
+            raise
+        except IMAPClientError as error:
+            if folder in ask.folder_names(client):
+                raise
+            raise MessageGone(f"The folder {folder!r} of this message is gone.") from error
+
+
+def _search(client: IMAPClient, place: Place, status: Status, since: datetime, room: int) -> tuple[list[int], Place]:
+    """Return the next UIDs, at most `room`, and the place up to which this covers the folder. UIDs may be sparse."""
+    found: list[int] = []
+    low = place.last + 1
+    for span in ask.spans(status.messages):
+        if low > status.top or len(found) >= room:
+            break
+        walking = low <= place.walk_end
+        high = min(low + span - 1, place.walk_end if walking else status.top)
+        found += ask.search(client, low, high, since if walking else None)
+        low = high + 1
+    if len(found) > room:
+        found = found[:room]
+        low = found[-1] + 1
+    return found, replace(place, last=low - 1)
+
+
+def _envelopes(client: IMAPClient, folder: str, place: Place, uids: list[int], since: datetime) -> Iterator[Envelope]:
+    """Yield the envelopes of those messages that are still there; in a first walk only of those since."""
+    answers = ask.headers(client, uids) if uids else {}
+    for uid in uids:
+        if uid in answers:
+            envelope = _envelope(MessageRef(f"{place.uidvalidity}:{uid}:{folder}"), answers[uid])
+            if uid > place.walk_end or envelope.received_at is None or envelope.received_at >= since:
+                yield envelope
+
+
+def _envelope(ref: MessageRef, answer: Mapping[bytes, Any]) -> Envelope:
+    block, size = ask.header_block(answer), answer.get(b"RFC822.SIZE")
+    return Envelope(
+        ref=ref,
+        headers=None if block is None else parse_headers(block),
+        size=size if isinstance(size, int) else None,
+        received_at=_utc(answer.get(b"INTERNALDATE")),
+    )
+
+
+def _utc(date: datetime | None) -> datetime | None:
+    try:
+        return None if date is None else (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:  # the year 1, say
+        return None
+
+
+def _parse_ref(ref: MessageRef) -> tuple[str, int, int]:
+    uidvalidity, _, rest = ref.partition(":")
+    uid, _, folder = rest.partition(":")
+    if not (uidvalidity.isdecimal() and uid.isdecimal() and folder):
+        raise MessageGone("This reference names no message of an IMAP inbox.")
+    return folder, int(uidvalidity), int(uid)

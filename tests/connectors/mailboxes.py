@@ -1,0 +1,153 @@
+"""Mailboxes under test: what the contract suite needs to do to a mailbox from outside."""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from connectors import Connector, Cursor, Envelope, ImapSettings, MaildirSettings
+from connectors.imap import ImapConnector
+from connectors.maildir import MaildirConnector
+from tests.live.mailstack import MailStack, message_id
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_numbers = itertools.count(1)
+
+
+class Mailbox(Protocol):
+    """An empty mailbox with the folders INBOX and Junk, that people and mail servers do things to."""
+
+    def connector(self) -> Connector: ...
+
+    def deliver_all(self, messages: Iterable[bytes], folder: str = "INBOX", at: datetime | None = None) -> None: ...
+
+    def remove(self, raw: bytes) -> None:
+        """Delete a message of the INBOX."""
+
+    def is_untouched(self) -> bool:
+        """Tell whether every message of the INBOX is still as new as when it was delivered."""
+
+
+@dataclass(frozen=True)
+class Password:
+    """A `CredentialStore` that holds one password."""
+
+    secret: str
+
+    def load(self) -> tuple[str, int]:
+        return self.secret, 1
+
+    def save(self, secret: str, expected_version: int) -> int:
+        raise NotImplementedError
+
+
+@dataclass
+class ImapMailbox:
+    stack: MailStack
+    address: str = ""
+    _connectors: list[Connector] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.address = self.address or self.stack.fresh_inbox()
+
+    def settings(self, **changes) -> ImapSettings:
+        where = {"host": "localhost", "port": self.stack.ports.imaps, "ca_file": self.stack.ca_file}
+        return ImapSettings(**where | {"username": self.address, "read_timeout": 20.0} | changes)
+
+    def connector(self, password: str | None = None, **changes) -> ImapConnector:
+        connector = ImapConnector(self.settings(**changes), Password(password or self.stack.password))
+        self._connectors.append(connector)
+        return connector
+
+    def deliver_all(self, messages, folder="INBOX", at=None) -> None:
+        self.stack.deliver_all(messages, folder, self.address, at)
+
+    def remove(self, raw: bytes) -> None:
+        self.stack.remove(raw, user=self.address)
+
+    def is_untouched(self) -> bool:
+        return not any(self.stack.flags(user=self.address))
+
+    def expire_cursor(self) -> None:
+        self.stack.set_uid_validity(424242, user=self.address)
+
+    def close(self) -> None:
+        for connector in self._connectors:
+            connector.close()
+
+
+@dataclass
+class MaildirMailbox:
+    root: Path
+
+    def __post_init__(self) -> None:
+        for folder in ("INBOX", "Junk"):
+            for sub in ("tmp", "new", "cur"):
+                (self.path(folder) / sub).mkdir(parents=True)
+
+    def path(self, folder: str = "INBOX") -> Path:
+        return self.root if folder == "INBOX" else self.root / f".{folder}"
+
+    def connector(self, **changes) -> MaildirConnector:
+        return MaildirConnector(MaildirSettings(path=str(self.root), **changes))
+
+    def deliver_all(self, messages, folder="INBOX", at=None) -> None:
+        for raw in messages:
+            name = f"{next(_numbers)}.M1P1.host,S={len(raw)}"
+            (self.path(folder) / "tmp" / name).write_bytes(raw)
+            if at:
+                os.utime(self.path(folder) / "tmp" / name, (at.timestamp(), at.timestamp()))
+            (self.path(folder) / "tmp" / name).rename(self.path(folder) / "new" / name)
+
+    def remove(self, raw: bytes) -> None:
+        next(path for path in self.root.glob("new/*") if path.read_bytes() == raw).unlink()
+
+    def is_untouched(self) -> bool:
+        return not list(self.root.glob("cur/*")) and not list(self.root.glob("tmp/*"))
+
+    def close(self) -> None:
+        pass
+
+
+def message(subject: str = "Hello", body: bytes = b"Hello\r\n", **headers: str) -> bytes:
+    """Return a message with a Message-ID of its own and CRLF line ends, as mail has them on its way."""
+    fields = {"From": "Bob <bob@customer.test>", "To": "alice@sender.test", "Subject": subject}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    fields["Message-ID"] = f"<{next(_numbers)}@customer.test>"
+    return b"".join(f"{name}: {value}\r\n".encode() for name, value in fields.items()) + b"\r\n" + body
+
+
+def messages(count: int) -> list[bytes]:
+    return [message(f"Number {number}") for number in range(count)]
+
+
+def pages(connector: Connector, since: Cursor | datetime) -> Iterator[tuple[tuple[Envelope, ...], Cursor]]:
+    """Poll until nothing is left; fail where that never ends."""
+    for _ in range(100):
+        page = connector.poll(since)
+        yield page.envelopes, page.cursor
+        if not page.has_more:
+            return
+        since = page.cursor
+    raise AssertionError("has_more never ended")
+
+
+def read_all(connector: Connector, since: Cursor | datetime) -> tuple[list[Envelope], Cursor]:
+    found = list(pages(connector, since))
+    return [envelope for envelopes, _ in found for envelope in envelopes], found[-1][1]
+
+
+def ids(envelopes: Iterable[Envelope]) -> list[str]:
+    """Return the Message-IDs of envelopes, each as often as it came, in an order that says nothing."""
+    return sorted(envelope.headers["message-id"] for envelope in envelopes)
+
+
+def ids_of(*raws: bytes) -> list[str]:
+    return sorted(message_id(raw) for raw in raws)
+
+
+def ago(**span: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**span)
