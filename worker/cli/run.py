@@ -51,14 +51,18 @@ def run(
 
 def _start_worker(app: "Celery") -> None:
     """Run a Celery worker in this process, in its main thread, until it is told to stop."""
-    from celery.platforms import SecurityWarning as RootWarning
-
-    # Celery warns root because of pickle, which this application doesn't accept.
-    warnings.filterwarnings("ignore", category=RootWarning)
+    _hush_root_warning()
     # The in-memory transport has no host, and kombu says so at every connection.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
     worker = app.Worker(pool="solo", loglevel="WARNING", quiet=True, without_mingle=True, without_gossip=True)
     worker.start()
+
+
+def _hush_root_warning() -> None:
+    """Celery warns root because of pickle, which this application doesn't accept."""
+    from celery.platforms import SecurityWarning as RootWarning
+
+    warnings.filterwarnings("ignore", category=RootWarning)
 
 
 def _stop_when_idle(app: "Celery", context: "Context", stop: threading.Event) -> None:
@@ -86,8 +90,9 @@ def worker(
         if settings.embedded:
             fail("Set REDIS_URL: a worker of its own needs a broker. For one process, use: bounce-worker run")
         open_context().engine.dispose()  # problems with database or keys show here, not in a child
+    _hush_root_warning()
     make_app(settings).worker_main(
-        ["worker", f"--concurrency={concurrency}", "--pool=prefork", "--loglevel=WARNING", "--without-mingle"]
+        ["worker", f"--concurrency={concurrency}", "--pool=prefork", "--loglevel=WARNING", "--without-mingle", "--quiet"]
     )
 
 

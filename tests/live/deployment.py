@@ -1,0 +1,88 @@
+"""A deployment as an operator runs it: the command line, and its processes, in an environment of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from worker.store.keyring import new_key
+
+COMMAND = [sys.executable, "-m", "worker.cli"]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Deployment:
+    """Runs `bounce-worker` commands; `with` ends the processes that it started."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self._folder = folder
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(folder),
+            "COLUMNS": "200",
+            "BOUNCE_WORKER_DATA": str(folder / "data"),
+            "BOUNCE_WORKER_KEYS": new_key(),
+            "BOUNCE_WORKER_POLL_SECONDS": "1",
+            **environment,
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self._processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(5)
+
+    def command(self, *arguments: str, code: int = 0, input: str | None = None) -> str:  # noqa: A002 - subprocess's word
+        """Run a command to its end; return what it printed."""
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            input=input,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        """Run a command with --json; return its objects."""
+        return [json.loads(line) for line in self.command(*arguments, "--json").splitlines()]
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a process that goes on."""
+        with (self._folder / f"{arguments[0]}-{len(self._processes)}.log").open("wb") as log:
+            process = subprocess.Popen([*COMMAND, *arguments], env=self._environment, stdout=log, stderr=log)
+        self._processes.append(process)
+        return process
+
+    def logs(self) -> str:
+        return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self._folder.glob("*.log")))
+
+    def until(self, condition: Callable[[], bool], what: str, limit: float = 60.0) -> None:
+        """Wait for what the processes do by themselves; `limit` in seconds."""
+        end = time.monotonic() + limit
+        while not condition():
+            died = [process.args for process in self._processes if process.poll() is not None]
+            assert not died, f"{died} ended\n{self.logs()}"
+            assert time.monotonic() < end, f"never: {what}\n{self.logs()}"
+            time.sleep(0.25)
+
+    def register(self, sends: Sequence[dict[str, Any]]) -> str:
+        """Register sends, as a CRM does."""
+        return self.command("sends", "import", "-", input="".join(json.dumps(send) + "\n" for send in sends))
