@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from worker.detect import mime, report, rfc3464
+from worker.detect import arf, auto_reply, fluflbounce, held, mdn, mime, plain, report, rfc3464
 from worker.detect.notice import Notice
 from worker.domain import DeliveryReport, Kind
 
@@ -17,7 +17,15 @@ class Detector(Protocol):
 
 
 # In order, from the most authoritative to the least; the first report wins.
-DETECTORS: Final[tuple[Detector, ...]] = (rfc3464.detect,)
+DETECTORS: Final[tuple[Detector, ...]] = (
+    arf.detect,
+    mdn.detect,
+    rfc3464.detect,
+    auto_reply.detect,
+    held.detect,
+    plain.detect,
+    fluflbounce.detect,
+)
 
 
 def detect(raw: bytes) -> DeliveryReport:

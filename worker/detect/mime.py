@@ -30,7 +30,7 @@ class Part:
     """One entity: a message or a part of one. Everything is read on demand, once."""
 
     def __init__(self, source: bytes, depth: int, warnings: list[str], *, top: bool = False) -> None:
-        self._source = source
+        self.source = source
         self._depth = depth
         self.warnings = warnings
         self._body_start = _header_end(source, top=top)
@@ -38,7 +38,7 @@ class Part:
     @cached_property
     def fields(self) -> Fields:
         """The header fields."""
-        block = self._source[: self._body_start]
+        block = self.source[: self._body_start]
         if len(block) > MAX_HEADER_BYTES:
             self.warn(f"only the first {MAX_HEADER_BYTES} bytes of a header were read")
             block = block[:MAX_HEADER_BYTES]
@@ -58,7 +58,7 @@ class Part:
     @property
     def body(self) -> bytes:
         """The body as it was transferred."""
-        return self._source[self._body_start :]
+        return self.source[self._body_start :]
 
     @cached_property
     def content(self) -> bytes:

@@ -73,6 +73,14 @@ class Notice:
         value = (self.fields.first("auto-submitted") or "no").strip().lower()
         return not value.startswith("no")
 
+    @property
+    def answers_automatically(self) -> bool:
+        """Whether older signs say that no person wrote it (RFC 3834, 2)."""
+        fields = self.fields
+        if (fields.first("precedence") or "").lower() in ("bulk", "junk", "auto_reply") and "list-id" not in fields:
+            return True
+        return "x-auto-response-suppress" in fields or is_null_path(fields.first("return-path"))
+
     @cached_property
     def is_system_mail(self) -> bool:
         """Whether the header is that of a mail system's notice, not that of a person's letter."""

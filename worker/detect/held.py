@@ -1,0 +1,42 @@
+"""Mail that waits for somebody: quarantined or moderated mail, and challenges to prove that one is human."""
+
+import re
+from typing import Final
+
+from worker.detect import report
+from worker.detect.notice import Notice
+from worker.domain import DeliveryReport, Kind
+
+NAME: Final = "held"
+HELD: Final = re.compile(
+    r"(?:is|was|has been|have been|being) (?:held|quarantined|placed in quarantine|put in quarantine)\b(?! (?:by|for) (?:you|us) account)"
+    r"|(?:is|are) being held until|awaits? (?:moderator|administrator|approval)|awaiting (?:moderat|approval)|held for (?:approval|review|moderat)"
+    r"|moderator(?:s)? (?:approval|must approve|will review)|pending (?:moderation|approval|review by)|message is on hold|put on hold",
+    re.IGNORECASE,
+)
+CHALLENGE: Final = re.compile(
+    r"(?:confirm|prove|verify|show) (?:that )?you(?:'re| are) (?:a |not a )?(?:human|real|person|legitimate|robot|spam)|challenge[/-]response"
+    r"|(?:one[- ]time|sender) (?:verification|confirmation|authentication) (?:request|required|process|is required)|click (?:on )?(?:the )?(?:link|here|below)"
+    r"[^.]{0,80}(?:deliver(?:ed)? (?:your|the|this)|approved sender|allowed sender|guest list|verify your(?:self)?)|request to be added to"
+    r"[^.]{0,40}(?:list|contacts)|(?:added to|not (?:yet )?on) (?:my|the recipient'?s|his|her|their) (?:allow|white|approved|guest|safe)"
+    r"|reply to this (?:message|e-?mail|confirmation)[^.]{0,80}(?:so that|to (?:have|release|confirm|prove|deliver))|spamarrest|tmda|boxbe|spam ?blocker"
+    r"|requires (?:that you )?(?:verify|confirm|verification|confirmation)|earthlink\.net/.{0,40}challenge|active spam killer|mailblocks",
+    re.IGNORECASE,
+)
+REFUSED: Final = re.compile(
+    r"\b[45]\d\d[ -][45]\.\d+\.\d+|(?:could|can) ?not be delivered|undeliver|permanent(?:ly)? (?:error|fail)|user unknown|delivery .{0,20}fail",
+    re.IGNORECASE,
+)
+HEAD: Final = 4_000  # the announcement stands at the beginning
+
+
+def detect(notice: Notice) -> DeliveryReport | None:
+    """See `Detector`. Only automatic mail holds or challenges; what says that delivery failed has failed."""
+    if not (notice.is_system_mail or notice.is_automatic or notice.answers_automatically):
+        return None
+    words = f"{notice.subject}\n{notice.prose[:HEAD]}"
+    if REFUSED.search(words):
+        return None
+    if CHALLENGE.search(words):
+        return report.build(notice, Kind.CHALLENGE, "challenge")
+    return report.build(notice, Kind.HELD, NAME) if HELD.search(words) else None

@@ -1,0 +1,112 @@
+"""Notices in prose: a mail system's envelope, a sentence that delivery failed, and addresses with what was said of them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from worker.detect import address, prose, report
+from worker.detect.notice import Notice
+from worker.detect.original import original
+from worker.detect.smtp_reply import find_reply
+from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
+
+NAME: Final = "plain"
+FAILED: Final = re.compile(
+    r"(?:could|can|did|was|were|is|are|has|have|been|will)(?: ?not|n't)\b[^.]{0,60}\b(?:deliver|sent|send|reach|process|forward|accept|relay|transmit|handle|recogni[sz]e|found|find)"
+    r"|undeliver|non-?deliver|unable to (?:deliver|send|process|relay)|fail(?:ed|ure)|returned|return(?:ing)? (?:mail|message|to sender)|rejected|refused|bounced?\b"
+    r"|permanent(?:ly)? (?:error|fatal)|fatal errors?|unknown|does(?:n't| not) exist|no such|delay|not yet been|has problems|problems? (?:with|delivering)|error",
+    re.IGNORECASE,
+)
+DELAYED: Final = re.compile(
+    r"not yet (?:been )?(?:delivered|sent)|still (?:being retried|undelivered|trying|in the queue)|(?:will|to) (?:keep|continue|go on) (?:trying|to try|being)|will be retried"
+    r"|warning (?:message )?only|delivery (?:attempts )?will (?:be )?(?:continue|retried)|you do not need to re-?send|has been delayed|is delayed|temporary (?:failure|problem)s? report"
+    r"|delivery to the following recipients? has been delayed|(?:mail )?server will keep|continue to (?:attempt|try)",
+    re.IGNORECASE,
+)
+DELAYED_SUBJECT: Final = re.compile(r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|still being retried|\(delay\)|delivery warning", re.I)
+GIVEN_UP: Final = re.compile(r"(?:permanent|fatal)(?:ly)? (?:error|fail)|giving up|has failed permanently|not going to try|returned to sender|no longer be", re.I)
+SYSTEM_NAMES: Final = re.compile(r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.I)
+# Lines about people who are no recipients, and identifiers that look like addresses.
+OTHERS: Final = re.compile(
+    r"^[ \t>]*(?:from|sender|reply-to|message[- ]?id|return-path|cc|x-[\w-]+|reporting|contact|please)\b[^\n]*$|<?[\w.+-]+@[\w.-]+>? ?\((?:envelope-)?from\)",
+    re.IGNORECASE | re.MULTILINE,
+)
+MAX_RECIPIENTS: Final = 100
+
+
+def detect(notice: Notice) -> DeliveryReport | None:
+    """See `Detector`."""
+    if not notice.is_system_mail or "list-id" in notice.fields:
+        return None
+    text = OTHERS.sub("", notice.prose)
+    if not (FAILED.search(text[:6_000]) or FAILED.search(notice.subject)):
+        return None
+    action = delay_or_failure(notice)
+    recipients = tuple(_recipients(notice, text, action))
+    if not recipients:
+        return None
+    kind = Kind.DELAYED if action is Action.DELAYED else Kind.BOUNCE
+    return report.build(notice, kind, NAME, recipients)
+
+
+def delay_or_failure(notice: Notice) -> Action:
+    """Whether the notice speaks of a delay or of a failure."""
+    words = notice.prose[:6_000]
+    if DELAYED_SUBJECT.search(notice.subject) and not GIVEN_UP.search(words):
+        return Action.DELAYED
+    return Action.DELAYED if DELAYED.search(words) and not GIVEN_UP.search(words) else Action.FAILED
+
+
+def _recipients(notice: Notice, text: str, action: Action) -> Iterator[RecipientReport]:
+    named = list(_named(notice, text))
+    alone = len(named) == 1
+    for recipient, said in named[:MAX_RECIPIENTS]:
+        yield spoken_of(recipient, said, action, whole=text if alone else "")
+
+
+def spoken_of(recipient: str, said: str, action: Action, *, whole: str = "") -> RecipientReport:
+    """Return the report of a recipient of whom `said` is said; `whole` is the prose where it is all about this one."""
+    reply = find_reply(said)
+    if whole and (reply.code is None or reply.status is None):
+        wider = find_reply(whole)
+        if reply.code is None and reply.status is None:
+            reply = wider
+    text = said or whole.strip()
+    return RecipientReport(
+        final_recipient=recipient,
+        action=action,
+        status=reply.status,
+        smtp_code=reply.code,
+        diagnostic_code=prose.one_line(text)[:1_000] or None,
+        text=(whole.strip() or said)[: prose.MAX_ENTRY] or None,
+    )
+
+
+def _named(notice: Notice, text: str) -> Iterable[tuple[str, str]]:
+    """Return recipients and what is said of them: by field, by line, by sentence, at last by the original's To."""
+    failed = address.every(notice.fields.first("x-failed-recipients") or "")
+    if failed:
+        return [(recipient, prose.about(text, recipient)) for recipient in failed]
+    own = _own_addresses(notice)
+    led = _merged((a, said) for a, said in prose.entries(text) if address_key(a) not in own and not SYSTEM_NAMES.match(a))
+    if led:
+        return led
+    spoken = [a for a in address.every(text) if address_key(a) not in own and not SYSTEM_NAMES.match(a)]
+    if spoken:
+        return [(spoken[0], "")] if len(spoken) == 1 else [(a, prose.about(text, a)) for a in spoken[:1]]
+    to = address.every(original(notice).to or "")
+    return [(recipient, "") for recipient in to]
+
+
+def _merged(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return each address once, with all that is said of it."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for recipient, said in pairs:
+        found.setdefault(address_key(recipient), (recipient, []))[1].append(said)
+    return [(recipient, "\n".join(filter(None, said))) for recipient, said in found.values()]
+
+
+def _own_addresses(notice: Notice) -> frozenset[str]:
+    """Return the addresses of the notice's own sender and reader: they are not who could not be reached."""
+    values = (notice.fields.first(name) or "" for name in ("to", "from", "delivered-to", "x-original-to", "reply-to"))
+    return frozenset(address_key(a) for value in values for a in address.every(value))
