@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kombu import Connection
 
-from tests.live.deployment import Deployment
+from tests.live.deployment import ROOT, Deployment
 from tests.live.mailstack import MailStack
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -50,6 +51,12 @@ def deployment(
         **more,
     ) as deployment:
         yield deployment
+
+
+def compose_command(service: str) -> list[str]:
+    """Return what compose.yaml runs for a service."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    return [str(word) for word in services[service]["command"]]
 
 
 def flush(redis_url: str) -> None:
@@ -117,8 +124,8 @@ def test_what_was_sent_is_what_the_timelines_say(deployment: Deployment, mail_st
     sends = send_all(mail_stack, inbox)
     late = [send for send in sends if send["id"] in ("unknown-user", "mailbox-full")]
     deployment.register([send for send in sends if send not in late])
-    deployment.start("worker", "--concurrency", "2")
-    deployment.start("scheduler")
+    for service in ("worker", "scheduler"):
+        deployment.start(*compose_command(service))
 
     # The host that is down: a warning first, which the failure then supersedes.
     deployment.until(lambda: ("host-down", "carol@dead.test", "pending", "temporary") in outcome(deployment), "pending")

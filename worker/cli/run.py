@@ -91,9 +91,8 @@ def worker(
             fail("Set REDIS_URL: a worker of its own needs a broker. For one process, use: bounce-worker run")
         open_context().engine.dispose()  # problems with database or keys show here, not in a child
     _hush_root_warning()
-    make_app(settings).worker_main(
-        ["worker", f"--concurrency={concurrency}", "--pool=prefork", "--loglevel=WARNING", "--without-mingle", "--quiet"]
-    )
+    options = ("--pool=prefork", "--loglevel=WARNING", "--without-mingle", "--quiet")
+    make_app(settings).worker_main(["worker", f"--concurrency={concurrency}", *options])
 
 
 def scheduler() -> None:
