@@ -1,5 +1,6 @@
 """The path, over a fake mailbox, on both databases."""
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,8 +20,8 @@ from worker.store import notices, outbox
 from worker.store.database import migrate, open_engine, reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import KeyRing, load_digester, new_key
-from worker.store.outbox import OutboxRow
 
+process_room = importlib.import_module("worker.pipeline.process")  # the package's `process` is its function
 RULES = load_rules(default_rule_paths())
 RING = KeyRing.parse([new_key()])
 
@@ -31,7 +32,7 @@ class World:
 
     context: Context
     mailboxes: dict[str, FakeMailbox]
-    delivered: list[OutboxRow]
+    delivered: list[dict]
     now: datetime = NOW
     task: int = 0
 
@@ -90,7 +91,7 @@ def world(request: pytest.FixtureRequest, tmp_path) -> Iterator[World]:
     with writing(engine) as connection:
         digest = load_digester(connection, RING)
     mailboxes: dict[str, FakeMailbox] = {}
-    delivered: list[OutboxRow] = []
+    delivered: list[dict] = []
     clock: list[World] = []
     context = Context(
         engine=engine,
@@ -98,7 +99,7 @@ def world(request: pytest.FixtureRequest, tmp_path) -> Iterator[World]:
         digest=digest,
         rules=RULES,
         connect=lambda inbox: mailboxes[f"{inbox.account}/{inbox.name}"],
-        deliver=delivered.append,
+        deliver=lambda _, payload: delivered.append(payload),
         now=lambda: clock[0].now,
         chance=Random(1),
     )
@@ -120,7 +121,7 @@ def test_a_bounce_lands_on_the_timeline_with_its_evidence(world: World):
     assert [line["kind"] for line in entry["evidence"]] == ["match", "match", "server", "rule", "notice", "task"]
     assert entry["evidence"][-1]["text"] == "task 1"
     assert [kind for kind, _ in world.events()] == ["bounce.attached", "contact.excluded"]
-    assert [row.payload["bounce"]["id"] for row in world.delivered] == [entry["id"]] * 2
+    assert [event["bounce"]["id"] for event in world.delivered] == [entry["id"]] * 2
 
 
 def test_ordinary_mail_is_not_downloaded(world: World):
@@ -377,14 +378,14 @@ def test_a_notice_that_breaks_the_reader_is_quarantined_and_the_others_go_on(wor
     pipeline.register(world.context, [sent(1)])
     world.deliver(dsn(own_id="poison@mx.example"))
     world.deliver(dsn())
-    real = pipeline.detect
+    real = process_room.detect
 
     def detect(raw: bytes) -> DeliveryReport:
         if b"poison" in raw:
             raise RecursionError
         return real(raw)
 
-    monkeypatch.setattr(pipeline, "detect", detect)
+    monkeypatch.setattr(process_room, "detect", detect)
     assert world.work() == {"quarantined": 1, "attached": 1}
 
 
@@ -424,8 +425,8 @@ def test_text_that_databases_refuse_is_kept_without_it(world: World, monkeypatch
         report = pipeline_detect(dsn())
         return replace(report, kind=Kind.BOUNCE, recipients=(recipient,), reporting_mta="mx\x00")
 
-    pipeline_detect = pipeline.detect
-    monkeypatch.setattr(pipeline, "detect", detect)
+    pipeline_detect = process_room.detect
+    monkeypatch.setattr(process_room, "detect", detect)
     assert world.work() == {"attached": 1}
     assert world.timeline()[0]["diagnostic"] == "550 5.1.1  no ? such user"
 
@@ -436,13 +437,13 @@ def test_events_wait_in_the_outbox_until_the_crm_takes_them_in_order(world: Worl
     world.deliver(dsn())
     taken: list[str] = []
 
-    def refuse(row: OutboxRow) -> None:
+    def refuse(event_id: str, payload: object) -> None:
         raise ConnectionError("CRM away")
 
     world.context = replace(world.context, deliver=refuse)
     world.work()
     assert pipeline.notify(world.context) == 0
-    world.context = replace(world.context, deliver=lambda row: taken.append(row.type))
+    world.context = replace(world.context, deliver=lambda _, payload: taken.append(payload["type"]))
     world.now += timedelta(hours=13)
     assert pipeline.notify(world.context) == 2
     assert taken == ["bounce.attached", "contact.excluded"]

@@ -3,10 +3,11 @@
 At least once: the CRM drops repeats by the event's id, which is also the task's id.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from celery import Celery
 from kombu.exceptions import OperationalError
-
-from worker.store.outbox import OutboxRow
 
 
 class CrmQueue:
@@ -17,11 +18,11 @@ class CrmQueue:
         self._task = task
         self._queue = queue
 
-    def __call__(self, row: OutboxRow) -> None:
+    def __call__(self, event_id: str, payload: Mapping[str, Any]) -> None:
         """Hand over one event. Raises ConnectionError where the CRM's broker can't be reached."""
         try:
             self._app.send_task(
-                self._task, args=[row.payload], task_id=row.event_id, queue=self._queue, ignore_result=True, retry=False
+                self._task, args=[payload], task_id=event_id, queue=self._queue, ignore_result=True, retry=False
             )
         except OperationalError as error:
             raise ConnectionError("The CRM's broker can't be reached.") from error

@@ -1,0 +1,32 @@
+"""The way of a message: poll → screen → fetch → detect → match → classify → attach → notify.
+
+    claim_due   which inboxes are due, each with a fencing token            (register.sweep finds what was lost)
+    poll        poll → screen: (inbox, reference) pending + cursor, one transaction a page
+    process     fetch → detect, then match → classify → attach: bounce, timeline entry, address state, outbox and
+                "done" in one transaction a batch
+    notify      after the commit: outbox rows to the CRM
+    register    what the CRM sent; makes the unmatched notices that name it pending again
+
+Only this room opens the transactions of that way. Each step may be run twice: the second run changes nothing. No
+transaction is open while a mailbox, a queue or the CRM is spoken to.
+"""
+
+from worker.pipeline.context import Context, batches
+from worker.pipeline.notify import notify
+from worker.pipeline.poll import Polled, claim, claim_due, poll
+from worker.pipeline.process import process
+from worker.pipeline.register import idle, register, sweep
+
+__all__ = [
+    "Context",
+    "Polled",
+    "batches",
+    "claim",
+    "claim_due",
+    "idle",
+    "notify",
+    "poll",
+    "process",
+    "register",
+    "sweep",
+]

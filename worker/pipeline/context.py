@@ -1,0 +1,39 @@
+"""What the path needs from outside, and how long it waits for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, Final
+
+from sqlalchemy.engine import Engine
+
+from connectors import Connector
+from worker.classify import Rules
+from worker.store.inboxes import Inbox
+from worker.store.keyring import Digester, KeyRing
+
+TURN: Final = timedelta(minutes=5)
+"""How long a queued notice or event may take before the sweep queues it again."""
+BATCH: Final = 20
+"""Notices a transaction: about ten times the rate of one a transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the path needs from outside: a database, keys, rules, a clock, mailboxes and the CRM."""
+
+    engine: Engine
+    ring: KeyRing
+    digest: Digester
+    rules: Rules
+    connect: Callable[[Inbox], Connector]
+    deliver: Callable[[str, Mapping[str, Any]], None] | None = None
+    poll_every: timedelta = timedelta(minutes=2)
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    chance: Random = field(default_factory=Random)
+
+
+def batches(ids: Sequence[int]) -> list[list[int]]:
+    """Cut ids into batches of `BATCH`."""
+    return [list(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)]

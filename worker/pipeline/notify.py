@@ -1,0 +1,34 @@
+"""notify: what the outbox holds, handed to the CRM after the commit that made it true."""
+
+import logging
+from datetime import timedelta
+
+from worker.pipeline.context import TURN, Context
+from worker.store import outbox
+from worker.store.database import writing
+
+log = logging.getLogger(__name__)
+
+
+def notify(context: Context, limit: int = 100) -> int:
+    """Hand due events to the CRM, at least once and in order; return how many were handed over."""
+    now = context.now()
+    with writing(context.engine) as connection:
+        rows = outbox.take_due(connection, now, now + TURN, limit)
+    done: list[int] = []
+    for row in rows:
+        try:
+            if context.deliver is not None:
+                context.deliver(row.event_id, row.payload)
+        except Exception as error:  # noqa: BLE001 - whatever the CRM's side does, the event waits in the outbox
+            log.warning("event.not_delivered", extra={"event": row.event_id, "error": type(error).__name__})
+            left = [later.id for later in rows if later.id >= row.id]
+            wait = context.now() + min(timedelta(seconds=5) * 2 ** min(row.attempts, 12), timedelta(hours=12))
+            with writing(context.engine) as connection:
+                outbox.failed(connection, left, f"{type(error).__name__}: {error}", wait)
+            break
+        done.append(row.id)
+    if done:
+        with writing(context.engine) as connection:
+            outbox.sent(connection, done, context.now())
+    return len(done)

@@ -1,0 +1,138 @@
+"""poll → screen: what is new in an inbox, kept with the cursor that covers it."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from connectors import AuthRequired, Connector, ConnectorError, Cursor, CursorExpired, Page
+from worker import schedule
+from worker.pipeline.context import TURN, Context
+from worker.screen import screen
+from worker.store import inboxes, notices
+from worker.store.database import reading, writing
+from worker.store.inboxes import Inbox, InboxState
+
+log = logging.getLogger(__name__)
+
+PAGES_PER_POLL: Final = 25
+"""After so many pages a poll gives its place to other inboxes and comes back at once."""
+REREAD: Final = timedelta(days=7)
+"""How far before the last complete reading an inbox is read again when its cursor is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled:
+    """What a poll came to: the notices it found, whether more waits, and what went wrong."""
+
+    notice_ids: tuple[int, ...] = ()
+    messages: int = 0
+    has_more: bool = False
+    error: str | None = None
+
+
+def claim_due(context: Context, limit: int = 100) -> Sequence[tuple[str, int]]:
+    """Take inboxes that are due; return (inbox, fencing token)."""
+    now = context.now()
+    with writing(context.engine) as connection:
+        return inboxes.claim(connection, now, now + schedule.LEASE, limit)
+
+
+def claim(context: Context, inbox_id: str) -> int | None:
+    """Take one inbox, due or not; return its fencing token, or None where somebody else holds it."""
+    now = context.now()
+    with writing(context.engine) as connection:
+        taken = inboxes.claim(connection, now, now + schedule.LEASE, 1, only=inbox_id)
+    return taken[0][1] if taken else None
+
+
+def poll(context: Context, inbox_id: str, lease_token: int) -> Polled:
+    """Read what is new in an inbox that was claimed; keep possible notices and cursor in one transaction a page."""
+    with reading(context.engine) as connection:
+        inbox = inboxes.get(connection, inbox_id)
+    if inbox is None or inbox.lease_token != lease_token:
+        return Polled()
+    found: list[int] = []
+    messages = 0
+    try:
+        connector = context.connect(inbox)
+        try:
+            page = _first_page(connector, inbox)
+            for turn in range(PAGES_PER_POLL):
+                messages += len(page.envelopes)
+                last = not page.has_more or turn == PAGES_PER_POLL - 1
+                found += _keep(context, inbox, lease_token, page, release=last)
+                if last:
+                    break
+                page = connector.poll(page.cursor)
+        finally:
+            connector.close()
+    except inboxes.StaleLease:
+        return Polled(notice_ids=tuple(found), messages=messages)
+    except DBAPIError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one broken inbox must not stop the others
+        return Polled(
+            notice_ids=tuple(found), messages=messages, error=_poll_failed(context, inbox, lease_token, error)
+        )
+    return Polled(notice_ids=tuple(found), messages=messages, has_more=page.has_more)
+
+
+def _first_page(connector: Connector, inbox: Inbox) -> Page:
+    if inbox.cursor is None:
+        return connector.poll(inbox.since)
+    try:
+        return connector.poll(Cursor(inbox.cursor))
+    except CursorExpired:
+        # Nothing is skipped: what was read before is recognised by its digest.
+        complete = inbox.caught_up_at or inbox.since
+        log.warning("inbox.cursor_expired", extra={"inbox": inbox.id})
+        return connector.poll(max(inbox.since, complete - REREAD))
+
+
+def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, release: bool) -> list[int]:
+    maybe = [envelope for envelope in page.envelopes if page.prefiltered or screen(envelope)]
+    now = context.now()
+    values: dict[str, object] = {"cursor": page.cursor, "last_poll_at": now, "failures": 0, "attention": None}
+    if not page.has_more:
+        values["caught_up_at"] = now
+    if release:
+        due = schedule.after_success(now, context.poll_every, context.chance) if not page.has_more else now
+        values |= {"lease_until": None, "next_poll_at": due}
+    else:
+        values["lease_until"] = now + schedule.LEASE
+    with writing(context.engine) as connection:
+        inboxes.save_fenced(connection, inbox.id, lease_token, **values)
+        refs = [(envelope.ref, envelope.received_at) for envelope in maybe]
+        return notices.add(connection, inbox.account, inbox.id, refs, now, now + TURN)
+
+
+def _poll_failed(context: Context, inbox: Inbox, lease_token: int, error: Exception) -> str:
+    sentence = _sentence(error)
+    now = context.now()
+    values: dict[str, object] = {
+        "attention": sentence,
+        "failures": inbox.failures + 1,
+        "last_poll_at": now,
+        "lease_until": None,
+        "next_poll_at": schedule.after_failure(now, inbox.failures, error, context.chance),
+    }
+    if isinstance(error, AuthRequired):
+        values["state"] = InboxState.NEEDS_ATTENTION
+    log.warning("inbox.poll_failed", extra={"inbox": inbox.id, "error": type(error).__name__})
+    try:
+        with writing(context.engine) as connection:
+            inboxes.save_fenced(connection, inbox.id, lease_token, **values)
+    except inboxes.StaleLease:
+        pass
+    return sentence
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ConnectorError):
+        return str(error)
+    log.error("unexpected", exc_info=error)
+    return f"The worker itself failed ({type(error).__name__}); this is a fault in it: please report it with its log."

@@ -1,0 +1,140 @@
+"""fetch → detect → match → classify → attach: notices worked off in batches, each in one transaction."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from connectors import AuthRequired, Connector, ConnectorError, MessageGone, MessageRef, Throttled
+from worker.detect import detect
+from worker.domain import DeliveryReport, address_key
+from worker.identity import report_digest
+from worker.judge import VERDICT_KINDS
+from worker.match import keys
+from worker.pipeline.context import TURN, Context
+from worker.store import inboxes, ledger, notices
+from worker.store.database import reading, writing
+from worker.store.inboxes import Inbox, InboxState
+from worker.store.notices import Notice, NoticeState
+
+log = logging.getLogger(__name__)
+
+FETCH_BYTES: Final = 256 * 1024
+"""How much of a notice is downloaded; `detect` needs no more."""
+ATTEMPTS: Final = 5
+"""How often a notice is tried before it is quarantined."""
+
+
+def process(context: Context, inbox_id: str, notice_ids: Iterable[int], read_by: str) -> dict[NoticeState, int]:
+    """Work off pending notices of one inbox; return how many ended in which state.
+
+    `read_by` names the task for the evidence. A batch that fails is tried again notice by notice, so that one bad
+    notice holds up no other.
+    """
+    with reading(context.engine) as connection:
+        inbox = inboxes.get(connection, inbox_id)
+        waiting = notices.pending(connection, notice_ids) if inbox else []
+    if inbox is None or not waiting:
+        return {}
+    read = _read(context, inbox, waiting, read_by)
+    try:
+        return _settle(context, inbox, read)
+    except IntegrityError:  # another worker has just kept the same report, bounce or address
+        log.info("batch.collided", extra={"inbox": inbox.id})
+    except DBAPIError:
+        raise
+    except Exception:
+        log.exception("batch.failed", extra={"inbox": inbox.id})
+    counts: dict[NoticeState, int] = {}
+    for item in read:
+        for state, number in _settle_alone(context, inbox, item).items():
+            counts[state] = counts.get(state, 0) + number
+    return counts
+
+
+def _read(context: Context, inbox: Inbox, waiting: Sequence[Notice], read_by: str) -> list[ledger.Read]:
+    """Fetch and detect, outside of any transaction. What can't be fetched now is put off."""
+    read: list[ledger.Read] = []
+    try:
+        connector = context.connect(inbox)
+        try:
+            # Extended one by one, so that what was read before the connection broke is kept.
+            read.extend(_read_one(context, connector, inbox, notice, read_by) for notice in waiting)
+        finally:
+            connector.close()
+    except ConnectorError as error:
+        done = {item.notice.id for item in read}
+        _wait_for_inbox(context, inbox, [notice.id for notice in waiting if notice.id not in done], error)
+    return read
+
+
+def _wait_for_inbox(context: Context, inbox: Inbox, ids: Sequence[int], error: ConnectorError) -> None:
+    """Put notices off because their inbox can't be read now: that is not their fault and doesn't count as a try."""
+    wait = max(TURN, error.retry_after) if isinstance(error, Throttled) else TURN
+    with writing(context.engine) as connection:
+        notices.wait(connection, ids, str(error), context.now() + wait)
+        if isinstance(error, AuthRequired):
+            inboxes.change(connection, inbox.id, state=InboxState.NEEDS_ATTENTION, attention=str(error))
+
+
+def _read_one(context: Context, connector: Connector, inbox: Inbox, notice: Notice, read_by: str) -> ledger.Read:
+    try:
+        fetched = connector.fetch(MessageRef(notice.ref), FETCH_BYTES)
+    except MessageGone as gone:
+        return ledger.Read(notice=notice, inbox=inbox, read_by=read_by, state=NoticeState.GONE, reason=str(gone))
+    except ConnectorError:
+        raise
+    try:
+        report = detect(fetched.raw)
+    except Exception as error:  # a notice that breaks the reader must not stop the inbox
+        reason = f"could not be read: {type(error).__name__}"
+        log.exception("notice.unreadable", extra={"inbox": inbox.id, "notice": notice.id})
+        return ledger.Read(notice=notice, inbox=inbox, read_by=read_by, state=NoticeState.QUARANTINED, reason=reason)
+    if report.kind not in VERDICT_KINDS:
+        return ledger.Read(
+            notice=notice, inbox=inbox, read_by=read_by, state=NoticeState.NOT_A_BOUNCE, reason=report.kind
+        )
+    return ledger.Read(
+        notice=notice,
+        inbox=inbox,
+        read_by=read_by,
+        report=report,
+        digest=report_digest(fetched.raw),
+        hashes=_hashes(context, inbox.account, report),
+    )
+
+
+def _hashes(context: Context, account: str, report: DeliveryReport) -> tuple[tuple[str, bytes], ...]:
+    """Return the keyed hashes of all that a report names."""
+    named = [(proof.key.name, proof.key.value) for proof in keys(report)]
+    for recipient in report.recipients:
+        people = (recipient.final_recipient, recipient.original_recipient)
+        named += [("recipient", address_key(address)) for address in people if address]
+    return tuple((name, context.digest(account, name, value)) for name, value in dict.fromkeys(named))
+
+
+def _settle(context: Context, inbox: Inbox, read: Sequence[ledger.Read]) -> dict[NoticeState, int]:
+    """Match, classify and attach: bounces, timeline, addresses, outbox and "done" in one transaction."""
+    with writing(context.engine) as connection:
+        return ledger.settle(connection, inbox.account, read, context.rules, context.digest, context.now())
+
+
+def _settle_alone(context: Context, inbox: Inbox, item: ledger.Read) -> dict[NoticeState, int]:
+    try:
+        return _settle(context, inbox, [item])
+    except IntegrityError:
+        return _settle(context, inbox, [item])  # now it sees what the other worker has kept
+    except DBAPIError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above: this one waits or is quarantined, the others go on
+        return _try_again_later(context, item.notice, f"could not be worked off: {type(error).__name__}: {error}")
+
+
+def _try_again_later(context: Context, notice: Notice, reason: str) -> dict[NoticeState, int]:
+    with writing(context.engine) as connection:
+        if notice.attempts + 1 >= ATTEMPTS:
+            notices.settle(connection, notice.id, NoticeState.QUARANTINED, reason=reason)
+            return {NoticeState.QUARANTINED: 1}
+        notices.wait(connection, [notice.id], reason, context.now() + TURN, tried=True)
+        return {}
