@@ -20,11 +20,13 @@ class Detector(Protocol):
 DETECTORS: Final[tuple[Detector, ...]] = (
     arf.detect,
     mdn.detect,
+    held.detect_challenge,
     rfc3464.detect,
     auto_reply.detect,
     held.detect,
     plain.detect,
     fluflbounce.detect,
+    auto_reply.detect_unsigned,
 )
 
 

@@ -10,6 +10,8 @@ ADDRESS: Final = re.compile(
 BRACKETED: Final = re.compile(r"<([^<>\s]*+(?:\s[^<>\s]++)*+)>")
 TYPED: Final = re.compile(r"^\s*([A-Za-z][\w.-]{0,30})\s*/?\s*;\s*(.*)$", re.DOTALL)
 ESCAPE: Final = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
+QUOTED_LOCAL: Final = re.compile(r"\s*\"[^\"\n]{1,128}\"@[\w.-]+\s*")
+PREFIX: Final = re.compile(r"^(?:smtp|mailto|rfc-?822)=", re.IGNORECASE)  # X.400 addresses: dda:SMTP=user@domain
 TRAILING: Final = ".,:;!?>)'\""
 
 
@@ -32,17 +34,17 @@ def bare(value: str) -> str | None:
         text = inside.group(1) if inside and inside.group(1) else text.replace("<", " ").replace(">", " ")
     if text[:5].lower() == "smtp:" or text[:7].lower() == "mailto:":
         text = text.partition(":")[2]
-    found = ADDRESS.search(text)
+    found = None if QUOTED_LOCAL.fullmatch(text) else ADDRESS.search(text)
     if found and (len(text.split()) > 1 or text.endswith(tuple(TRAILING))):
         text = found.group().rstrip(TRAILING)
-    return text.strip(" \t\n<>\"'").rstrip(".,;") or None if "@" in text else (text.strip(" \t<>") or None)
+    return text.strip(" \t\n<>'").rstrip(".,;") or None if "@" in text else (text.strip(" \t<>") or None)
 
 
 def every(text: str) -> tuple[str, ...]:
     """Return the addresses in `text`, in order, each once."""
     if "@" not in text:
         return ()
-    return tuple(dict.fromkeys(found.rstrip(TRAILING) for found in ADDRESS.findall(text)))
+    return tuple(dict.fromkeys(PREFIX.sub("", found.rstrip(TRAILING)) for found in ADDRESS.findall(text)))
 
 
 def _escaped(found: re.Match[str]) -> str:

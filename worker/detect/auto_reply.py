@@ -9,10 +9,17 @@ from worker.domain import DeliveryReport, Kind
 from worker.signs import is_notice_subject, is_system_sender
 
 NAME: Final = "auto_reply"
-FIELDS: Final = ("x-autoreply", "x-autorespond", "x-autoreply-from", "x-auto-reply", "x-mail-autoreply", "x-autoresponder")
+FIELDS: Final = (
+    "x-autoreply",
+    "x-autorespond",
+    "x-autoreply-from",
+    "x-auto-reply",
+    "x-mail-autoreply",
+    "x-autoresponder",
+)
 # What mail programs put before the subject that they answer, or write instead of it.
 SUBJECT: Final = re.compile(
-    r"^\s*(?:re:\s*)?(?:auto(?:matic|matisk|matische|matyczna|m[aá]tica)?[ -]?(?:reply|response|antwort|svar|antwoord|odpowied[źz]|r[eé]ponse"
+    r"^[\s\[(]*(?:re:\s*)?(?:automatyczna odpowied|auto(?:matic|matisk|matische|matyczna|m[aá]tica)?[ -]?(?:reply|response|antwort|svar|antwoord|odpowied[źz]|r[eé]ponse"
     r"|matic reply)?\s*:|autom|auto[ -]?(?:reply|respon)|out of (?:the )?office|abwesen|r[ée]ponse automatique|risposta automatica|respuesta autom"
     r"|resposta autom|fuori (?:sede|ufficio)|fuera de|fora do|absence|absent|on (?:vacation|holiday|leave)|vacation|away from|i am (?:away|out)"
     r"|autosvar|automatisk svar|fraværende|frånvaro|ikke til stede|afwezig|nieobecno|odpowiedź automatyczna|автоответ|автоматический ответ"
@@ -36,13 +43,23 @@ def detect(notice: Notice) -> DeliveryReport | None:
         return report.build(notice, Kind.AUTO_REPLY, NAME)
     if subject_says and not is_notice_subject(SUBJECT.sub("", notice.subject)) and _automatic(notice, submitted):
         return report.build(notice, Kind.AUTO_REPLY, NAME)
-    if submitted.startswith("auto-replied") and not notice.is_system_mail:
+    return None
+
+
+def detect_unsigned(notice: Notice) -> DeliveryReport | None:
+    """See `Detector`. Asked last: what answers automatically and reports nothing is an automatic answer."""
+    submitted = (notice.fields.first("auto-submitted") or "").lower()
+    if submitted.startswith("auto-replied") and not notice.is_report:
         return report.build(notice, Kind.AUTO_REPLY, NAME)
     return None
 
 
 def _automatic(notice: Notice, submitted: str) -> bool:
     """Whether the header bears out what the subject says; Microsoft 365 answers with a postmaster's envelope."""
-    if submitted.startswith("auto") or "x-auto-response-suppress" in notice.fields or "return-path" not in notice.fields:
+    if (
+        submitted.startswith("auto")
+        or "x-auto-response-suppress" in notice.fields
+        or "return-path" not in notice.fields
+    ):
         return True
     return not is_system_sender(notice.sender) or notice.is_system_mail

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.detect import report
 from worker.detect.notice import Notice
-from worker.detect.plain import spoken_of
+from worker.detect.plain import speaks_of_failure, spoken_of
 from worker.detect.prose import about
 from worker.domain import Action, DeliveryReport, Kind
 
@@ -19,7 +19,7 @@ MAX_BYTES: Final = 64 * 1024  # its patterns take five seconds for 7 MB
 
 def detect(notice: Notice) -> DeliveryReport | None:
     """See `Detector`."""
-    if not notice.is_system_mail or "list-id" in notice.fields:
+    if not speaks_of_failure(notice):
         return None
     delayed, failed = _scan(notice.part.source[:MAX_BYTES])
     action = Action.FAILED if failed else Action.DELAYED

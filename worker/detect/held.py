@@ -17,7 +17,7 @@ HELD: Final = re.compile(
 CHALLENGE: Final = re.compile(
     r"(?:confirm|prove|verify|show) (?:that )?you(?:'re| are) (?:a |not a )?(?:human|real|person|legitimate|robot|spam)|challenge[/-]response"
     r"|(?:one[- ]time|sender) (?:verification|confirmation|authentication) (?:request|required|process|is required)|click (?:on )?(?:the )?(?:link|here|below)"
-    r"[^.]{0,80}(?:deliver(?:ed)? (?:your|the|this)|approved sender|allowed sender|guest list|verify your(?:self)?)|request to be added to"
+    r"[^.]{0,80}(?:to be added|deliver(?:ed)? (?:your|the|this)|approved sender|allowed sender|guest list|verify your(?:self)?)|request to be added to"
     r"[^.]{0,40}(?:list|contacts)|(?:added to|not (?:yet )?on) (?:my|the recipient'?s|his|her|their) (?:allow|white|approved|guest|safe)"
     r"|reply to this (?:message|e-?mail|confirmation)[^.]{0,80}(?:so that|to (?:have|release|confirm|prove|deliver))|spamarrest|tmda|boxbe|spam ?blocker"
     r"|requires (?:that you )?(?:verify|confirm|verification|confirmation)|earthlink\.net/.{0,40}challenge|active spam killer|mailblocks",
@@ -30,13 +30,21 @@ REFUSED: Final = re.compile(
 HEAD: Final = 4_000  # the announcement stands at the beginning
 
 
+def detect_challenge(notice: Notice) -> DeliveryReport | None:
+    """See `Detector`. Boxbe dresses its challenge as a delivery status notification, so this is asked first."""
+    if not (notice.is_report or notice.is_system_mail or notice.is_automatic or notice.answers_automatically):
+        return None
+    words = f"{notice.subject}\n{notice.prose[:HEAD]}"
+    if not CHALLENGE.search(words) or REFUSED.search(words):
+        return None
+    return report.build(notice, Kind.CHALLENGE, "challenge")
+
+
 def detect(notice: Notice) -> DeliveryReport | None:
-    """See `Detector`. Only automatic mail holds or challenges; what says that delivery failed has failed."""
+    """See `Detector`. Only automatic mail holds mail; what says that delivery failed has failed."""
     if not (notice.is_system_mail or notice.is_automatic or notice.answers_automatically):
         return None
     words = f"{notice.subject}\n{notice.prose[:HEAD]}"
     if REFUSED.search(words):
         return None
-    if CHALLENGE.search(words):
-        return report.build(notice, Kind.CHALLENGE, "challenge")
     return report.build(notice, Kind.HELD, NAME) if HELD.search(words) else None

@@ -20,6 +20,7 @@ MAX_TEXT: Final = 64 * 1024  # of one decoded body of text
 
 HEADER_BLOCK: Final = re.compile(rb"(?:[!-9;-~]{1,76}+[ \t]*+:[^\n]*+\n(?:[ \t]++[^\s][^\n]*+\n)*+)*+")
 TRANSPORT_LINE: Final = re.compile(rb">?From [^\n]*+\n")  # what mbox files put before a message
+GUESSED_BOUNDARY: Final = re.compile(rb"^--([^\s-][^\n]{3,70}|-{2,40}[^\s-][^\n]{3,70})\n(?=content-)", re.IGNORECASE | re.MULTILINE)
 TAG: Final = re.compile(r"<(?:/?[a-zA-Z!][^<>]{0,2000}+)>")
 INVISIBLE: Final = re.compile(r"<(style|script|head|title)\b[^<]*+(?:<(?!/\1)[^<]*+)*+", re.IGNORECASE)
 BREAK: Final = re.compile(r"<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>", re.IGNORECASE)
@@ -90,6 +91,9 @@ class Part:
             return ()
         boundary = self.parameters.get("boundary") or ""
         pieces = _split(self.body, boundary.encode("utf-8", "replace").rstrip()) if boundary else []
+        if not pieces and (guess := GUESSED_BOUNDARY.search(self.body)):
+            self.warn("the boundary of the parts was guessed")  # the header says none, or another
+            pieces = _split(self.body, guess.group(1))
         if len(pieces) > MAX_PARTS:
             self.warn(f"only the first {MAX_PARTS} parts were read")
         return tuple(Part(piece, self._depth + 1, self.warnings) for piece in pieces[:MAX_PARTS])
@@ -119,7 +123,7 @@ def read(raw: bytes) -> Part:
         warnings.append(f"only the first {MAX_BYTES} bytes of {len(raw)} were read")
     elif not raw:
         warnings.append("the message is empty")
-    source = _unix_lines(raw[:MAX_BYTES]).lstrip(b"\n")
+    source = _unix_lines(raw[:MAX_BYTES]).lstrip()
     if found := TRANSPORT_LINE.match(source):
         source = source[found.end() :]
     return Part(source, 0, warnings, top=True)

@@ -13,12 +13,12 @@ RETURNED: Final = re.compile(
     r"^[ \t>]*[-=_*]{0,60}[ \t]*(?:"
     r"(?:below this line|this) is (?:a|the) (?:copy|header)|(?:below|following|attached|here|enclosed) is (?:a copy|the (?:original|message|header))"
     r"|(?:the )?(?:unsent|original|returned|undelivered|rejected|bounced|failed|your|quoted) (?:e-?mail |mail )?message"
-    r"(?:['’]s)? ?(?:header|text|body|below|follows|is (?:included|attached|below)|with full|in full|\(header|excerpt|starts|begins|[-:*=_]|$)"
+    r"(?:['’]s)? ?(?:header|text|body|details|below|follows|is (?:included|attached|below)|with full|in full|\(header|excerpt|starts|begins|[-:*=_]|$)"
     r"|original headers|(?:the )?(?:first \d+ (?:bytes|lines|kbytes) of|header(?:s)? of|text of|start of|copy of|content of|body of) "
     r"(?:the |your |this |returned )?(?:original |undelivered |failed |returned )?(?:e-?mail|message|header)"
     r"|message (?:header|text|body|contents?|follows)s?\b(?: follows?| is)?|your (?:original )?message (?:follows|reads|header)|the original message(?: was)?[ \t]*:"
     r"|(?:the )?headers? (?:of|from) the (?:original )?message|returned (?:mail|text|headers)|unsent (?:mail|message)"
-    r"|received:[ \t]|return-path:[ \t]|delivered-to:[ \t]|x-received:[ \t]|dkim-signature:[ \t]|x-originating-ip:"
+    r"|(?:original|bounced|returned|rejected) e-?mail:|received:[ \t]|return-path:[ \t]|delivered-to:[ \t]|x-received:[ \t]|dkim-signature:[ \t]|x-originating-ip:"
     r"|mime-version:[ \t]|forwarded message"
     r")",
     re.IGNORECASE | re.MULTILINE,
@@ -82,13 +82,19 @@ class Notice:
         return "x-auto-response-suppress" in fields or is_null_path(fields.first("return-path"))
 
     @cached_property
-    def is_system_mail(self) -> bool:
-        """Whether the header is that of a mail system's notice, not that of a person's letter."""
+    def is_system_sender(self) -> bool:
+        """Whether a mail system put its name to it."""
         fields = self.fields
         if "x-failed-recipients" in fields or "x-ms-exchange-message-is-ndr" in fields:
             return True
-        if is_system_sender(self.sender):
+        return is_system_sender(self.sender)
+
+    @cached_property
+    def is_system_mail(self) -> bool:
+        """Whether the header is that of a mail system's notice, not that of a person's letter."""
+        if self.is_system_sender:
             return True
+        fields = self.fields
         hints = is_null_path(fields.first("return-path")) + self.is_automatic + is_notice_subject(self.subject)
         return hints >= 2
 
@@ -113,7 +119,7 @@ class Notice:
         for leaf in self.leaves:
             if leaf.content_type in RETURNED_TYPES:
                 break
-            if leaf.content_type == "text/plain" or (leaf.content_type == "text/html" and not texts):
+            if leaf.content_type == "text/plain" or leaf.content_type.startswith("multipart/") or (leaf.content_type == "text/html" and not texts):
                 texts.append(leaf.text)
         whole = "\n\n".join(texts)
         found = RETURNED.search(whole)

@@ -17,15 +17,33 @@ FAILED: Final = re.compile(
     r"|permanent(?:ly)? (?:error|fatal)|fatal errors?|unknown|does(?:n't| not) exist|no such|delay|not yet been|has problems|problems? (?:with|delivering)|error",
     re.IGNORECASE,
 )
+PLAINLY: Final = re.compile(
+    r"(?:could|can|was|were|has|have)(?: ?not|n't) (?:be |been )?(?:deliver|sent|reach)|undeliver|non-?deliver|unable to deliver|deliver\w* .{0,20}fail"
+    r"|(?:was|been) (?:returned|rejected|refused|bounced)|fatal errors?|user unknown|\b5\d\d[ -]5\.\d+\.\d+",
+    re.IGNORECASE,
+)
+# "… could not be delivered to the following recipients:": what stands before are the original's own To and Subject.
+ANNOUNCED: Final = re.compile(
+    r"\b(?:following|these|this) (?:[\w-]+ ){0,4}?(?:recipients?|address(?:es)?|users?|persons?|people|mailbox(?:es)?)\b(?:\(e?s\))?[^\n:]{0,60}:?[ \t]*\n",
+    re.IGNORECASE,
+)
 DELAYED: Final = re.compile(
     r"not yet (?:been )?(?:delivered|sent)|still (?:being retried|undelivered|trying|in the queue)|(?:will|to) (?:keep|continue|go on) (?:trying|to try|being)|will be retried"
     r"|warning (?:message )?only|delivery (?:attempts )?will (?:be )?(?:continue|retried)|you do not need to re-?send|has been delayed|is delayed|temporary (?:failure|problem)s? report"
     r"|delivery to the following recipients? has been delayed|(?:mail )?server will keep|continue to (?:attempt|try)",
     re.IGNORECASE,
 )
-DELAYED_SUBJECT: Final = re.compile(r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|still being retried|\(delay\)|delivery warning", re.I)
-GIVEN_UP: Final = re.compile(r"(?:permanent|fatal)(?:ly)? (?:error|fail)|giving up|has failed permanently|not going to try|returned to sender|no longer be", re.I)
-SYSTEM_NAMES: Final = re.compile(r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.I)
+DELAYED_SUBJECT: Final = re.compile(
+    r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|still being retried|\(delay\)|delivery warning",
+    re.I,
+)
+GIVEN_UP: Final = re.compile(
+    r"(?:permanent|fatal)(?:ly)? (?:error|fail)|giving up|has failed permanently|not going to try|returned to sender|no longer be",
+    re.I,
+)
+SYSTEM_NAMES: Final = re.compile(
+    r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.I
+)
 # Lines about people who are no recipients, and identifiers that look like addresses.
 OTHERS: Final = re.compile(
     r"^[ \t>]*(?:from|sender|reply-to|message[- ]?id|return-path|cc|x-[\w-]+|reporting|contact|please)\b[^\n]*$|<?[\w.+-]+@[\w.-]+>? ?\((?:envelope-)?from\)",
@@ -36,17 +54,25 @@ MAX_RECIPIENTS: Final = 100
 
 def detect(notice: Notice) -> DeliveryReport | None:
     """See `Detector`."""
-    if not notice.is_system_mail or "list-id" in notice.fields:
+    if not speaks_of_failure(notice):
         return None
     text = OTHERS.sub("", notice.prose)
-    if not (FAILED.search(text[:6_000]) or FAILED.search(notice.subject)):
-        return None
+    if announced := ANNOUNCED.search(text):
+        behind = text[announced.end() :]
+        text = behind if "@" in behind else text
     action = delay_or_failure(notice)
     recipients = tuple(_recipients(notice, text, action))
     if not recipients:
         return None
     kind = Kind.DELAYED if action is Action.DELAYED else Kind.BOUNCE
     return report.build(notice, kind, NAME, recipients)
+
+
+def speaks_of_failure(notice: Notice) -> bool:
+    """Whether a mail system says that something was not delivered; one without its name must say so plainly."""
+    if notice.is_system_sender:
+        return FAILED.search(notice.prose[:6_000]) is not None or FAILED.search(notice.subject) is not None
+    return notice.is_system_mail and "list-id" not in notice.fields and PLAINLY.search(notice.prose[:6_000]) is not None
 
 
 def delay_or_failure(notice: Notice) -> Action:
@@ -88,7 +114,9 @@ def _named(notice: Notice, text: str) -> Iterable[tuple[str, str]]:
     if failed:
         return [(recipient, prose.about(text, recipient)) for recipient in failed]
     own = _own_addresses(notice)
-    led = _merged((a, said) for a, said in prose.entries(text) if address_key(a) not in own and not SYSTEM_NAMES.match(a))
+    led = _merged(
+        (a, said) for a, said in prose.entries(text) if address_key(a) not in own and not SYSTEM_NAMES.match(a)
+    )
     if led:
         return led
     spoken = [a for a in address.every(text) if address_key(a) not in own and not SYSTEM_NAMES.match(a)]
@@ -108,5 +136,5 @@ def _merged(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _own_addresses(notice: Notice) -> frozenset[str]:
     """Return the addresses of the notice's own sender and reader: they are not who could not be reached."""
-    values = (notice.fields.first(name) or "" for name in ("to", "from", "delivered-to", "x-original-to", "reply-to"))
+    values = (notice.fields.first(name) or "" for name in ("to", "from", "delivered-to", "reply-to"))
     return frozenset(address_key(a) for value in values for a in address.every(value))

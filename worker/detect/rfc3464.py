@@ -15,7 +15,9 @@ from worker.domain import Action, DeliveryReport, EnhancedStatusCode, RecipientR
 
 NAME: Final = "rfc3464"
 FIELD_LINE: Final = re.compile(r"^[ \t]*(?:final-recipient|original-recipient)[ \t]*:", re.IGNORECASE | re.MULTILINE)
-STATUS_LINE: Final = re.compile(r"^[ \t]*(?:action|status|diagnostic-code|reporting-mta)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+STATUS_LINE: Final = re.compile(
+    r"^[ \t]*(?:action|status|diagnostic-code|reporting-mta)[ \t]*:", re.IGNORECASE | re.MULTILINE
+)
 BLANK: Final = re.compile(r"\n[ \t]*\n")
 NAMING: Final = frozenset({"final-recipient", "original-recipient", "x-actual-recipient"})
 PER_RECIPIENT: Final = NAMING | {"action", "status", "diagnostic-code", "remote-mta", "will-retry-until"}
@@ -62,7 +64,7 @@ def _status_in_text(notice: Notice) -> list[str]:
     return [
         leaf.text
         for leaf in notice.leaves
-        if leaf.content_type.startswith("text/") and FIELD_LINE.search(leaf.text) and STATUS_LINE.search(leaf.text)
+        if leaf.content_type.startswith(("text/", "multipart/")) and FIELD_LINE.search(leaf.text) and STATUS_LINE.search(leaf.text)
     ][:1]
 
 
