@@ -18,7 +18,7 @@ RETURNED: Final = re.compile(
     r"(?:the |your |this |returned )?(?:original |undelivered |failed |returned )?(?:e-?mail|message|header)"
     r"|message (?:header|text|body|contents?|follows)s?\b(?: follows?| is)?|your (?:original )?message (?:follows|reads|header)|the original message(?: was)?[ \t]*:"
     r"|(?:the )?headers? (?:of|from) the (?:original )?message|returned (?:mail|text|headers)|unsent (?:mail|message)"
-    r"|(?:original|bounced|returned|rejected) e-?mail:|received:[ \t]|return-path:[ \t]|delivered-to:[ \t]|x-received:[ \t]|dkim-signature:[ \t]|x-originating-ip:"
+    r"|(?:original|bounced|returned|rejected) e-?mail:|received:|return-path:[ \t]|delivered-to:[ \t]|x-received:[ \t]|dkim-signature:[ \t]|x-originating-ip:"
     r"|mime-version:[ \t]|forwarded message"
     r")",
     re.IGNORECASE | re.MULTILINE,

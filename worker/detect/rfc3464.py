@@ -194,7 +194,7 @@ def _better(stated: EnhancedStatusCode | None, found: EnhancedStatusCode | None)
     """Return the code that carries more: Exchange turns 5.7.26 into 5.7.0 on import (MS-OXCMAIL, 2.2.3.7.1)."""
     if stated is None or found is None:
         return stated or found
-    cut_short = stated.detail == 0 and found.detail and stated.subject in (0, found.subject)
+    cut_short = stated.detail == 0 and found.detail and stated.klass == found.klass
     return found if cut_short or (stated.says_nothing and not found.says_nothing) else stated
 
 

@@ -14,7 +14,7 @@ from worker.domain import STATUS, EnhancedStatusCode
 REPLY: Final = re.compile(
     r"(?:^|[\n\"'(<>:;,=#|]\s{0,4}|\b(?:said|code|error|reply|response|status|responded|with|was|host|SMTP|failed|rejected)"
     r"\b[:;=,]?\s{1,4}[\"'(<]?)"
-    r"([245][0-5]\d)(?=[ \t\n\-:,;.)\"'#]|$)(?!\.\d)(?![ \t]*(?:byte|kb|mb|hour|day|min|sec|times|of\b|[/:]\d))",
+    r"([45][0-5]\d|2(?:11|14|2[01]|5[0-2]))(?=[ \t\n\-:,;.)\"'#]|$)(?!\.\d)(?![ \t]*(?:byte|kb|mb|hour|day|min|sec|times|of\b|[/:]\d))",
     re.IGNORECASE,
 )
 BEFORE_STATUS: Final = re.compile(r"(?<![\d.])([245][0-5]\d)[ \-#:(]{1,3}#?(?=[245]\.\d{1,3}\.\d{1,3}(?![\d.]\d))")
