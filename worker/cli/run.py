@@ -42,19 +42,21 @@ def run(
     for thread in threads:
         thread.start()
     try:
-        _start_worker(app)
+        _start_worker(app, "solo")
     finally:
         stop.set()
         for thread in threads:
             thread.join(timeout=10)
 
 
-def _start_worker(app: "Celery") -> None:
-    """Run a Celery worker in this process, in its main thread, until it is told to stop."""
+def _start_worker(app: "Celery", pool: str, concurrency: int = 1) -> None:
+    """Run a Celery worker in this process until it is told to stop."""
     _hush_root_warning()
     # The in-memory transport has no host, and kombu says so at every connection.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
-    worker = app.Worker(pool="solo", loglevel="WARNING", quiet=True, without_mingle=True, without_gossip=True)
+    worker = app.Worker(
+        pool=pool, concurrency=concurrency, loglevel="WARNING", quiet=True, without_mingle=True, without_gossip=True
+    )
     worker.start()
 
 
@@ -90,9 +92,7 @@ def worker(
         if settings.embedded:
             fail("Set REDIS_URL: a worker of its own needs a broker. For one process, use: bounce-worker run")
         open_context().engine.dispose()  # problems with database or keys show here, not in a child
-    _hush_root_warning()
-    options = ("--pool=prefork", "--loglevel=WARNING", "--without-mingle", "--quiet")
-    make_app(settings).worker_main(["worker", f"--concurrency={concurrency}", *options])
+    _start_worker(make_app(settings), "prefork", concurrency)
 
 
 def scheduler() -> None:
