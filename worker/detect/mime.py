@@ -6,7 +6,7 @@ decodes a header or a body only where a detector asks for it.
 
 import binascii
 import re
-from functools import cached_property
+from worker.detect.lazy import lazy
 from typing import Final
 
 from worker.detect.header import Fields, parameters, read_fields
@@ -36,7 +36,7 @@ class Part:
         self.warnings = warnings
         self._body_start = _header_end(source, top=top)
 
-    @cached_property
+    @lazy
     def fields(self) -> Fields:
         """The header fields."""
         block = self.source[: self._body_start]
@@ -45,13 +45,13 @@ class Part:
             block = block[:MAX_HEADER_BYTES]
         return read_fields(block.decode("utf-8") if block.isascii() else decode_charset(block, "utf-8"))
 
-    @cached_property
+    @lazy
     def content_type(self) -> str:
         """type/subtype in lower case; text/plain where none is given (RFC 2045, 5.2)."""
         kind = (self.fields.first("content-type") or "").partition(";")[0]
         return "".join(kind.split()).lower() or "text/plain"
 
-    @cached_property
+    @lazy
     def parameters(self) -> dict[str, str]:
         """The parameters of Content-Type."""
         return parameters(self.fields.first("content-type") or "")
@@ -61,7 +61,7 @@ class Part:
         """The body as it was transferred."""
         return self.source[self._body_start :]
 
-    @cached_property
+    @lazy
     def content(self) -> bytes:
         """The body with its transfer encoding undone (RFC 2045, 6)."""
         encoding = (self.fields.first("content-transfer-encoding") or "").strip().lower()
@@ -71,7 +71,7 @@ class Part:
             return _unix_lines(binascii.a2b_qp(self.body))
         return self.body
 
-    @cached_property
+    @lazy
     def text(self) -> str:
         """The body as text; HTML is stripped to its words. At most MAX_TEXT characters."""
         data = self.content[: 4 * MAX_TEXT]
@@ -81,7 +81,7 @@ class Part:
     def _decoded(self, data: bytes) -> str:
         return decode_charset(data, self.parameters.get("charset"))
 
-    @cached_property
+    @lazy
     def parts(self) -> tuple["Part", ...]:
         """The parts of a multipart, split at its own boundary lines; empty for anything else."""
         if not self.content_type.startswith("multipart/"):
@@ -98,14 +98,14 @@ class Part:
             self.warn(f"only the first {MAX_PARTS} parts were read")
         return tuple(Part(piece, self._depth + 1, self.warnings) for piece in pieces[:MAX_PARTS])
 
-    @cached_property
+    @lazy
     def leaves(self) -> tuple["Part", ...]:
         """The parts that are no multiparts, in order; a part that holds a message is a leaf and stays closed."""
         if not self.parts:
             return (self,)
         return tuple(leaf for part in self.parts for leaf in part.leaves)
 
-    @cached_property
+    @lazy
     def message(self) -> "Part":
         """The message that a message/rfc822 or message/global part holds, or the fields of a text/rfc822-headers."""
         return Part(self.content.lstrip(b"\n"), self._depth + 1, self.warnings, top=True)

@@ -1,7 +1,7 @@
 """A message seen as a possible notice: what stands in its header, its own prose, and what it gives back."""
 
 import re
-from functools import cached_property
+from worker.detect.lazy import lazy
 from typing import Final
 
 from worker.detect.header import Fields
@@ -10,7 +10,7 @@ from worker.signs import is_notice_subject, is_null_path, is_system_sender
 
 # Where the notice ends and the returned message begins, in notices that are plain text.
 RETURNED: Final = re.compile(
-    r"^[ \t>]*[-=_*]{0,60}[ \t]*(?:"
+    r"(?:"
     r"(?:below this line|this) is (?:a|the) (?:copy|header)|(?:below|following|attached|here|enclosed) is (?:a copy|the (?:original|message|header))"
     r"|(?:the )?(?:unsent|original|returned|undelivered|rejected|bounced|failed|your|quoted) (?:e-?mail |mail )?message"
     r"(?:['’]s)? ?(?:header|text|body|details|below|follows|is (?:included|attached|below)|with full|in full|\(header|excerpt|starts|begins|[-:*=_]|$)"
@@ -23,6 +23,13 @@ RETURNED: Final = re.compile(
     r")",
     re.IGNORECASE | re.MULTILINE,
 )
+# How those lines begin: a look that is ten times cheaper than the pattern, line by line.
+RETURNED_STARTS: Final = (
+    "below", "this is", "following", "attached", "here is", "enclosed", "the ", "unsent", "original", "returned", "undelivered", "rejected",
+    "bounced", "failed", "your", "quoted", "message", "first ", "header", "text of", "start of", "copy of", "content of", "body of", "received:",
+    "return-path:", "delivered-to:", "x-received:", "dkim-signature:", "x-originating-ip:", "mime-version:", "forwarded message",
+)  # fmt: skip
+ORNAMENT: Final = " \t>-=_*|#~+"
 RETURNED_TYPES: Final = (
     "message/rfc822",
     "text/rfc822-headers",
@@ -47,17 +54,17 @@ class Notice:
         """The message's own header."""
         return self.part.fields
 
-    @cached_property
+    @lazy
     def sender(self) -> str:
         """The From field, decoded."""
         return self.fields.text("from")
 
-    @cached_property
+    @lazy
     def subject(self) -> str:
         """The Subject field, decoded."""
         return self.fields.text("subject")
 
-    @cached_property
+    @lazy
     def report_type(self) -> str:
         """The report-type of a multipart/report (RFC 6522, 3), in lower case; empty for anything else."""
         return self.part.parameters.get("report-type", "").lower() if self.is_report else ""
@@ -67,7 +74,7 @@ class Notice:
         """Whether the message calls itself a report (RFC 6522)."""
         return self.part.content_type == "multipart/report"
 
-    @cached_property
+    @lazy
     def is_automatic(self) -> bool:
         """Whether the message says that no person wrote it (RFC 3834, 5)."""
         value = (self.fields.first("auto-submitted") or "no").strip().lower()
@@ -81,7 +88,7 @@ class Notice:
             return True
         return "x-auto-response-suppress" in fields or is_null_path(fields.first("return-path"))
 
-    @cached_property
+    @lazy
     def is_system_sender(self) -> bool:
         """Whether a mail system put its name to it."""
         fields = self.fields
@@ -89,7 +96,7 @@ class Notice:
             return True
         return is_system_sender(self.sender)
 
-    @cached_property
+    @lazy
     def is_system_mail(self) -> bool:
         """Whether the header is that of a mail system's notice, not that of a person's letter."""
         if self.is_system_sender:
@@ -98,22 +105,22 @@ class Notice:
         hints = is_null_path(fields.first("return-path")) + self.is_automatic + is_notice_subject(self.subject)
         return hints >= 2
 
-    @cached_property
+    @lazy
     def leaves(self) -> tuple[Part, ...]:
         """The message's parts; what an attached message holds does not count."""
         return self.part.leaves
 
-    @cached_property
+    @lazy
     def status_parts(self) -> tuple[Part, ...]:
         """The parts that say of themselves that they hold delivery status."""
         return tuple(leaf for leaf in self.leaves if leaf.content_type in STATUS_TYPES)
 
-    @cached_property
+    @lazy
     def returned(self) -> Part | None:
         """The returned message, or its header, as a part of its own; None where it stands in the text."""
         return next((leaf.message for leaf in self.leaves if leaf.content_type in RETURNED_TYPES), None)
 
-    @cached_property
+    @lazy
     def _prose_and_quote(self) -> tuple[str, str]:
         texts = []
         for leaf in self.leaves:
@@ -122,8 +129,8 @@ class Notice:
             if leaf.content_type == "text/plain" or leaf.content_type.startswith("multipart/") or (leaf.content_type == "text/html" and not texts):
                 texts.append(leaf.text)
         whole = "\n\n".join(texts)
-        found = RETURNED.search(whole)
-        return (whole[: found.start()], whole[found.start() :]) if found else (whole, "")
+        mark = _returned_at(whole)
+        return whole[:mark], whole[mark:]
 
     @property
     def prose(self) -> str:
@@ -134,3 +141,14 @@ class Notice:
     def quote(self) -> str:
         """The returned message where it stands in the text, from the line that announces it; empty where it doesn't."""
         return self._prose_and_quote[1]
+
+
+def _returned_at(text: str) -> int:
+    """Return where the line stands that announces the returned message, or the end of `text`."""
+    position = 0
+    for line in text.split("\n"):
+        bare = line.lstrip(ORNAMENT)
+        if bare[:16].lower().startswith(RETURNED_STARTS) and RETURNED.match(bare):
+            return position
+        position += len(line) + 1
+    return len(text)

@@ -17,26 +17,32 @@ MAX_ENTRY: Final = 2_000
 RULE: Final = re.compile(r"^[ \t]*[-=*_#]{4,}")
 
 
+# What follows a list of addresses of whom nothing is said.
+BOILERPLATE: Final = re.compile(r"[ \t]*(?:no action is required|please note|for (?:further|more)|if you|below|the following|this is|you do not)", re.IGNORECASE)
+
+
 def entries(text: str) -> list[tuple[str, str]]:
     """Return (address, what is said of it) for each line that an address leads; said of it is up to a blank line."""
     found = list(LED.finditer(text))
     result = []
     for index, match in enumerate(found):
         end = found[index + 1].start() if index + 1 < len(found) else len(text)
-        rest = _paragraph(text[match.end() : min(end, match.end() + MAX_ENTRY)])
+        rest = _paragraph(text[match.end() : min(end, match.end() + MAX_ENTRY)], begun=bool(match.group(2).strip(":>.,; ")))
         said = f"{match.group(2).lstrip(':>.,; ')}\n{rest}".strip()
         result.append((match.group(1).rstrip(TRAILING), said))
     return result
 
 
-def _paragraph(text: str) -> str:
-    """Return the lines up to the first blank one, or where nothing stands before it, up to the next."""
+def _paragraph(text: str, *, begun: bool) -> str:
+    """Return the lines up to the first blank one; where nothing has been said before it, those of the next paragraph."""
     lines: list[str] = []
     for line in text.split("\n")[1:]:
         if not line.strip() or RULE.match(line):
-            if lines:
+            if lines or begun:
                 break
             continue
+        if not lines and not begun and BOILERPLATE.match(line):
+            break
         lines.append(line.strip())
     return "\n".join(lines)
 
