@@ -1,14 +1,14 @@
 """Settings → `Context`: the one place where database, keys, rules, connectors and the CRM's queue are put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
+from typing import Any
 
-from celery import Celery
+from sqlalchemy.exc import DBAPIError
 
 from connectors import Connector, connect, from_json
 from worker import config
 from worker.classify import default_rule_paths, load_rules
-from worker.notify.crm_queue import CrmQueue
 from worker.pipeline import Context
 from worker.store.credentials import DatabaseCredentials
 from worker.store.database import migrate, open_engine, writing
@@ -23,9 +23,13 @@ def make_context(settings: config.Settings) -> Context:
     ring = config.key_ring(settings)
     rules = load_rules((*settings.rule_files, *default_rule_paths()))
     engine = open_engine(settings.database_url)
-    migrate(engine)
-    with writing(engine) as connection:
-        digest = load_digester(connection, ring)
+    try:
+        migrate(engine)
+        with writing(engine) as connection:
+            digest = load_digester(connection, ring)
+    except DBAPIError as error:
+        reason = str(error.orig).partition("\n")[0]
+        raise config.ConfigProblem(f"The database of DATABASE_URL can't be reached or used: {reason}") from error
 
     def open_inbox(inbox: Inbox) -> Connector:
         return connect(from_json(inbox.provider, inbox.settings), DatabaseCredentials(engine, ring, inbox.id))
@@ -41,7 +45,7 @@ def make_context(settings: config.Settings) -> Context:
     )
 
 
-def _crm_queue(settings: config.Settings) -> CrmQueue | None:
+def _crm_queue(settings: config.Settings) -> Callable[[str, Mapping[str, Any]], None] | None:
     if settings.crm_task is None:
         return None
     broker = settings.crm_broker or settings.broker_url
@@ -49,6 +53,10 @@ def _crm_queue(settings: config.Settings) -> CrmQueue | None:
         raise config.ConfigProblem(
             "BOUNCE_WORKER_CRM_TASK is set, but no broker: set BOUNCE_WORKER_CRM_BROKER as well."
         )
+    from celery import Celery
+
+    from worker.notify.crm_queue import CrmQueue
+
     # An application of its own: none of our queue settings, such as the key prefix, hold in the CRM's.
     app = Celery("bounce-worker-to-crm", broker=broker, set_as_current=False)
     app.conf.update(

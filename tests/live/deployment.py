@@ -47,22 +47,26 @@ class Deployment:
                 process.wait(5)
 
     def command(self, *arguments: str, code: int = 0, input: str | None = None) -> str:  # noqa: A002 - subprocess's word
-        """Run a command to its end; return what it printed."""
+        """Run a command to its end; return what it printed, on both channels."""
+        done = self._run(arguments, code, input)
+        return done.stdout + done.stderr
+
+    def _run(self, arguments: Sequence[str], code: int, given: str | None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*COMMAND, *arguments],
             env=self._environment,
             capture_output=True,
             text=True,
-            input=input,
+            input=given,
             check=False,
             timeout=120,
         )
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
+        return done
 
     def rows(self, *arguments: str) -> list[dict[str, Any]]:
         """Run a command with --json; return its objects."""
-        return [json.loads(line) for line in self.command(*arguments, "--json").splitlines()]
+        return [json.loads(line) for line in self._run((*arguments, "--json"), 0, None).stdout.splitlines()]
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a process that goes on."""
