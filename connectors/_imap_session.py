@@ -1,8 +1,9 @@
 """One signed-in IMAP connection: opened when first needed, kept between calls, dropped after any failure."""
 
+import imaplib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, Final
 
 from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import IMAPClientError
+from imapclient.imap4 import IMAP4WithTimeout
+from imapclient.tls import IMAP4_TLS
 
 from connectors._imap_errors import modern_sign_in, translate, translate_login
 from connectors.base import CredentialStore
@@ -26,18 +29,42 @@ LOGOUT_LIMIT: Final = 5.0
 _QUOTED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
+class _Client(IMAPClient):  # type: ignore[misc] # imapclient ships no types
+    """An `IMAPClient` that hands over its socket before the greeting is read, so that a deadline can end even that."""
+
+    def __init__(
+        self, settings: ImapSettings, context: ssl.SSLContext | None, on_open: Callable[[socket], None]
+    ) -> None:
+        self._on_open = on_open
+        timeout = SocketTimeout(connect=settings.connect_timeout, read=settings.read_timeout)
+        super().__init__(settings.host, settings.port, ssl=context is not None, ssl_context=context, timeout=timeout)
+        self.normalise_times = False  # aware datetimes, as the server says them
+
+    def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - imapclient's name
+        on_open = self._on_open
+
+        class Connection(IMAP4_TLS if self.ssl else IMAP4WithTimeout):  # type: ignore[misc]
+            def open(self, *args: object, **options: object) -> None:
+                super().open(*args, **options)
+                on_open(self.sock)
+
+        context = [self.ssl_context] if self.ssl else []
+        return Connection(self.host, self.port, *context, self._timeout.connect)
+
+
 class ImapSession:
     """The connection that an `ImapConnector` works on. Not for several threads at once, as imaplib isn't."""
 
     def __init__(self, settings: ImapSettings, credentials: CredentialStore) -> None:
         self._settings = settings
         self._credentials = credentials
-        self._client: Any = None
+        self._client: Any = None  # an IMAPClient, once there is one
+        self._socket: socket | None = None
         self._selected: tuple[str, int] | None = None
         self._overdue = False
 
     @contextmanager
-    def use(self) -> Iterator[Any]:
+    def use(self) -> Iterator[IMAPClient]:
         """Give the signed-in `IMAPClient`; whatever fails inside leaves as a `ConnectorError`.
 
         The connection is dropped after every failure but a `ConnectorError`, even one that isn't the server's (a task
@@ -75,7 +102,7 @@ class ImapSession:
 
     def close(self) -> None:
         """Let go of the connection; never raises."""
-        client, self._client, self._selected = self._client, None, None
+        client, self._client, self._socket, self._selected = self._client, None, None, None
         if client is not None:
             with suppress(Exception):
                 client.shutdown()
@@ -102,34 +129,31 @@ class ImapSession:
 
     def _break(self) -> None:
         self._overdue = True
-        client = self._client
-        if client is not None:
+        if self._socket is not None:
             with suppress(OSError):
-                socket.shutdown(client.socket(), SHUT_RDWR)  # not SSLSocket's own: that isn't for another thread
+                socket.shutdown(self._socket, SHUT_RDWR)  # not SSLSocket's own: that isn't for another thread
+
+    def _watch(self, opened: socket) -> None:
+        self._socket = opened
 
     def _open(self) -> None:
         settings = self._settings
         secret, _ = self._credentials.load()
-        self._client = IMAPClient(
-            settings.host,
-            port=settings.port,
-            ssl=settings.security is Security.TLS,
-            ssl_context=self._context() if settings.security is Security.TLS else None,
-            timeout=SocketTimeout(connect=settings.connect_timeout, read=settings.read_timeout),
-        )
-        self._client.normalise_times = False  # aware datetimes, as the server says them
+        context = None if settings.security is Security.NONE else self._context()
+        self._client = client = _Client(settings, context if settings.security is Security.TLS else None, self._watch)
         try:
             if settings.security is Security.STARTTLS:
-                self._client.starttls(self._context())
-            self._login(secret)
+                client.starttls(context)
+                self._watch(client.socket())
+            self._login(client, secret)
         except ConnectorError:
             self.close()
             raise
 
-    def _login(self, secret: str) -> None:
+    def _login(self, client: IMAPClient, secret: str) -> None:
         """Sign in with a password: LOGIN (RFC 3501, 6.2.3), or PLAIN (RFC 4616) where LOGIN can't carry it."""
-        settings, client = self._settings, self._client
-        if any(ord(letter) < 32 for letter in settings.username + secret):
+        settings = self._settings
+        if any(letter < " " for letter in settings.username + secret):
             raise AuthRequired(
                 f"The password or name of {settings.username!r} has a control character: enter it again."
             )

@@ -11,6 +11,7 @@ Nothing outside a temporary folder is read or written, and every listener is on 
 """
 
 import imaplib
+import os
 import shutil
 import smtplib
 from collections.abc import Iterable, Iterator, Sequence
@@ -150,9 +151,19 @@ class MailStack:
 
     def add_user(self, address: str, password: str) -> None:
         """Add an inbox with a password of its own."""
-        with (self.root / "users").open("a") as users:
+        path = self.root / "users"
+        second = path.stat().st_mtime + 1
+        with path.open("a") as users:
             users.write(f"{address}:{password}::::::\n")
-        self.doveadm("auth", "cache", "flush")
+        os.utime(path, (second, second))  # Dovecot reads the file again when its date has another second,
+        until(lambda: self._knows(address), f"Dovecot to know {address}")  # and looks for that once a second
+
+    def _knows(self, address: str) -> bool:
+        try:
+            self.doveadm("user", address)
+        except RuntimeError:
+            return False
+        return True
 
     def doveadm(self, *arguments: str) -> bytes:
         return run(self._doveadm, "-c", self.root / "dovecot.conf", *arguments)
@@ -223,4 +234,5 @@ def _quoted(folder: str) -> str:
     """Return a folder's name as IMAP spells it: modified UTF-7 (RFC 3501, 5.1.3) in quotes."""
     from imapclient.imap_utf7 import encode
 
-    return '"' + encode(folder).decode("ascii") + '"'
+    escaped = encode(folder).decode("ascii").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

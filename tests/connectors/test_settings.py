@@ -1,0 +1,54 @@
+"""Settings as an operator gives them, and the errors as a caller tells them apart."""
+
+from datetime import timedelta
+
+import pytest
+
+from connectors import (
+    ConnectorError,
+    ImapSettings,
+    MaildirSettings,
+    Misconfigured,
+    Security,
+    Throttled,
+    Unavailable,
+    from_json,
+    to_json,
+)
+from connectors.settings import PROVIDERS, from_fields, provider_of
+
+IMAP = ImapSettings(host="mx.test", username="alice", port=143, security=Security.STARTTLS, folders=("INBOX", "Søppel"))
+
+
+@pytest.mark.parametrize("settings", [IMAP, MaildirSettings(path="/mail")])
+def test_settings_survive_json(settings):
+    assert from_json(provider_of(settings), to_json(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("provider", "fields", "words"),
+    [
+        ("pop3", {}, r"'pop3': use one of imap, maildir\.$"),
+        ("imap", {"host": "mx.test"}, r"needs host and username\.$"),
+        ("imap", {"host": "mx.test", "username": "a", "pasword": "x"}, r"no setting named pasword\.$"),
+        ("imap", {"host": "mx.test", "username": "a", "security": "ssl"}, r"'ssl': use tls, starttls or none\.$"),
+        ("maildir", {}, r"needs path\.$"),
+        ("maildir", {"path": "/mail", "host": "x", "port": 1}, r"no setting named host, port\.$"),
+    ],
+)
+def test_what_is_wrong_with_settings_is_one_sentence(provider, fields, words):
+    with pytest.raises(Misconfigured, match=words):
+        from_fields(provider, fields)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_folders_are_frozen(provider):
+    needed = {"host": "h", "username": "u"} if provider == "imap" else {"path": "/mail"}
+    assert from_fields(provider, needed | {"folders": ["A", "B"]}).folders == ("A", "B")
+
+
+def test_throttled_is_unavailable_with_a_time():
+    error = Throttled("Later.", timedelta(minutes=3))
+    assert isinstance(error, Unavailable)
+    assert isinstance(error, ConnectorError)
+    assert (str(error), error.retry_after) == ("Later.", timedelta(minutes=3))
