@@ -55,6 +55,10 @@ def test_the_images_build_stage_makes_a_command_that_works(tmp_path: Path):
         check=True,
     )
     assert json.loads(scanned.stdout)["would"] == "wait for its send"
+    listed = subprocess.run(
+        [command, "inbox", "list"], env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert "No inbox is connected yet" in listed.stdout, "the migrations travel with the package"
 
 
 def test_the_image_runs_what_compose_says_and_not_as_root():

@@ -99,6 +99,8 @@ def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, relea
     values: dict[str, object] = {"cursor": page.cursor, "last_poll_at": now, "failures": 0, "attention": None}
     if not page.has_more:
         values["caught_up_at"] = now
+    if inbox.state is InboxState.NEEDS_ATTENTION:  # polled by a person's hand, and it works again
+        values["state"] = InboxState.ACTIVE
     if release:
         due = schedule.after_success(now, context.poll_every, context.chance) if not page.has_more else now
         values |= {"lease_until": None, "next_poll_at": due}
