@@ -42,7 +42,7 @@ REPORT_TYPES: Final = re.compile(r"multipart/report|report-type|message/(?:globa
 
 def is_system_sender(sender: str) -> bool:
     """Whether a From value (decoded) names a mail system."""
-    return sender.strip() in ("", "<>") or SYSTEM_SENDER.search(sender) is not None
+    return sender.strip() == "<>" or SYSTEM_SENDER.search(sender) is not None
 
 
 def is_notice_subject(subject: str) -> bool:

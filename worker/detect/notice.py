@@ -12,7 +12,7 @@ from worker.signs import is_notice_subject, is_null_path, is_system_sender
 RETURNED: Final = re.compile(
     r"(?:"
     r"(?:below this line|this) is (?:a|the) (?:copy|header)|(?:below|following|attached|here|enclosed) is (?:a copy|the (?:original|message|header))"
-    r"|(?:the )?(?:unsent|original|returned|undelivered|rejected|bounced|failed|your|quoted) (?:e-?mail |mail )?message"
+    r"|(?:the )?(?:unsent|original|returned|undelivered|rejected|bounced|failed|quoted) (?:e-?mail |mail )?message"
     r"(?:['’]s)? ?(?:header|text|body|details|below|follows|is (?:included|attached|below)|with full|in full|\(header|excerpt|starts|begins|[-:*=_]|$)"
     r"|original headers|(?:the )?(?:first \d+ (?:bytes|lines|kbytes) of|header(?:s)? of|text of|start of|copy of|content of|body of) "
     r"(?:the |your |this |returned )?(?:original |undelivered |failed |returned )?(?:e-?mail|message|header)"
