@@ -4,6 +4,7 @@ It takes replies that quote a bounce for bounces and raises on some headers, so 
 envelope, and only the first bytes of that.
 """
 
+import logging
 from email import message_from_bytes
 from typing import Final
 
@@ -14,14 +15,16 @@ from worker.detect.prose import about
 from worker.domain import Action, DeliveryReport, Kind
 
 NAME: Final = "flufl.bounce"
-MAX_BYTES: Final = 64 * 1024  # its patterns take five seconds for 7 MB
+MAX_BYTES: Final = 32 * 1024  # its patterns take five seconds for 7 MB
+MAX_LINE: Final = 998  # RFC 5322, 2.1.1; its patterns take quadratic time in the length of a line
 
 
 def detect(notice: Notice) -> DeliveryReport | None:
     """See `Detector`."""
-    if not speaks_of_failure(notice):
+    raw = notice.part.source[:MAX_BYTES]
+    if not speaks_of_failure(notice) or any(len(line) > MAX_LINE for line in raw.split(b"\n")):
         return None
-    delayed, failed = _scan(notice.part.source[:MAX_BYTES])
+    delayed, failed = _scan(raw)
     action = Action.FAILED if failed else Action.DELAYED
     found = sorted(address.decode("utf-8", "replace") for address in failed or delayed)
     if not found:
@@ -33,6 +36,8 @@ def detect(notice: Notice) -> DeliveryReport | None:
 
 def _scan(raw: bytes) -> tuple[frozenset[bytes], frozenset[bytes]]:
     from flufl.bounce import all_failures
+
+    logging.getLogger("flufl.bounce").disabled = True  # it logs what it swallows, with a traceback
 
     try:
         delayed, failed = all_failures(message_from_bytes(raw))

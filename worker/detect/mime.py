@@ -142,7 +142,7 @@ def _header_end(source: bytes, *, top: bool) -> int:
     if not top or not end:
         return end
     blank = source.find(b"\n\n", max(end - 1, 0))
-    rest = source[end : blank if blank >= 0 else len(source)]
+    rest = source[end : blank + 1 if blank >= 0 else len(source)]
     # A line in the header that is no field (a fold without white space, ">From"): fields go on behind it.
     behind = rest.partition(b"\n")[2]
     step = HEADER_BLOCK.match(behind)

@@ -102,7 +102,7 @@ class Notice:
         if self.is_system_sender:
             return True
         fields = self.fields
-        hints = is_null_path(fields.first("return-path")) + self.is_automatic + is_notice_subject(self.subject)
+        hints = (not self.sender) + is_null_path(fields.first("return-path")) + self.is_automatic + is_notice_subject(self.subject)
         return hints >= 2
 
     @lazy

@@ -18,6 +18,7 @@ REPLY: Final = re.compile(
     re.IGNORECASE,
 )
 BEFORE_STATUS: Final = re.compile(r"(?<![\d.])([245][0-5]\d)[ \-#:(]{1,3}#?(?=[245]\.\d{1,3}\.\d{1,3}(?![\d.]\d))")
+LAST_SUBJECT: Final = 7  # RFC 3463, 3: "security or policy status"; higher ones are versions
 UNLIKELY: Final = frozenset({"200", "400", "404", "500"})  # HTTP's; of these only 500 is an SMTP reply, with a text
 
 
@@ -48,6 +49,8 @@ def find_status(text: str) -> EnhancedStatusCode | None:
     first = None
     for found in STATUS.finditer(text):
         code = EnhancedStatusCode(*map(int, found.groups()))
+        if code.subject > LAST_SUBJECT:
+            continue  # "Exim 4.96.2"
         if not code.says_nothing:
             return code
         first = first or code
