@@ -1,4 +1,4 @@
-"""The main job on the embedded default: real notices in two accounts' inboxes, read and attached by `bounce-worker run`.
+"""The main job on the embedded default: real notices in two accounts' inboxes, worked off by `bounce-worker run`.
 
 This script only lays out mailboxes and a CRM's list of sends, as a CRM and its mail provider would, and then types the
 commands that an operator types. It writes no row: all that it shows was read through a connector and committed by a
@@ -60,8 +60,9 @@ def main() -> None:
     sends = lay_out()
     notices = sum(1 for inbox in INBOXES for _ in samples(inbox))
     say(
-        f"Two accounts, {len(INBOXES)} inboxes: {notices} notices from Postfix, Sendmail, Exim, OpenSMTPD, Gmail, Exchange"
-        f" and others lie among {ORDINARY_PER_INBOX * len(INBOXES)} ordinary messages; the CRM sent {len(sends)} emails."
+        f"Two accounts, {len(INBOXES)} inboxes: {notices} notices from Postfix, Sendmail, Exim, OpenSMTPD, Gmail,"
+        f" Exchange and others lie among {ORDINARY_PER_INBOX * len(INBOXES)} ordinary messages;"
+        f" the CRM sent {len(sends)} emails."
     )
 
     def run(*arguments: str) -> None:
@@ -80,7 +81,7 @@ def main() -> None:
     run("review", "list")
     run("inbox", "list")
     print(
-        f"\nDone in {time.monotonic() - started:.0f} s. Everything lies in {DATA.name}/ (make clean removes it). Next:\n"
+        f"\nDone in {time.monotonic() - started:.0f} s. All of it lies in {DATA.name}/ (make clean removes it). Next:\n"
         "  bounce-worker scan PATH --sends sends.jsonl   a dry run over mail of your own (Maildir, mbox, .eml)\n"
         "  bounce-worker inbox add --help                connect an inbox\n"
         "  README.md, “Connecting your CRM”              register sends, receive events"
@@ -97,7 +98,7 @@ def telling_bounce(environment: dict[str, str]) -> str:
     command = [COMMAND, "timeline", "--all", "--json"]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     entries = [json.loads(line) for line in done.stdout.splitlines()]
-    best = next((e for e in entries if e["reason"] == "unknown_user" and e["diagnostic"]), entries[0])
+    best = next(e for e in reversed(entries) if e["reason"] == "unknown_user" and e["diagnostic"])
     return str(best["id"])[:12]
 
 
@@ -118,6 +119,7 @@ def lay_out() -> list[dict[str, Any]]:
             deliver(inbox, f"notice-{number:03}", path.read_bytes())
             if send := send_for(inbox, known, len(sends)):
                 sends.append(send)
+        deliver(inbox, "forged", forged(inbox))
         for number in range(ORDINARY_PER_INBOX):
             deliver(inbox, f"mail-{number:03}", ordinary(inbox, number))
         sends += [delivered(inbox, len(sends) + n) for n in range(10)]
@@ -148,6 +150,13 @@ def send_for(inbox: Inbox, known: dict[str, Any], number: int) -> dict[str, Any]
     date = original.get("date")
     sent_at = parsedate_to_datetime(date) if date else datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
     return send(inbox, number, original["message_id"], list(addresses), sent_at, original.get("subject"))
+
+
+def forged(inbox: Inbox) -> bytes:
+    """Return a notice that names one of the CRM's emails, but a recipient to whom it wasn't written."""
+    real = next(path for path, _ in samples(inbox) if "user-unknown" in path.name)
+    other = real.read_bytes().replace(b"nobody@customer.test", b"the-boss@customer.test")
+    return other.replace(b"Subject: ", b"Subject: Re: ", 1)
 
 
 def delivered(inbox: Inbox, number: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Deployment:
     """Runs `bounce-worker` commands; `with` ends the processes that it started."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -70,13 +70,20 @@ class Deployment:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a process that goes on."""
-        with (self._folder / f"{arguments[0]}-{len(self._processes)}.log").open("wb") as log:
+        with (self.folder / f"{arguments[0]}-{len(self._processes)}.log").open("wb") as log:
             process = subprocess.Popen([*COMMAND, *arguments], env=self._environment, stdout=log, stderr=log)
         self._processes.append(process)
         return process
 
+    def start_celery(self, module: str, queue: str, **environment: str) -> None:
+        """Start a Celery worker of another application, as the CRM has one."""
+        command = [sys.executable, "-m", "celery", "-A", module, "worker", "-Q", queue, "-P", "solo", "-l", "WARNING"]
+        with (self.folder / f"{module}.log").open("wb") as log:
+            everything = self._environment | environment
+            self._processes.append(subprocess.Popen(command, env=everything, stdout=log, stderr=log, cwd=ROOT))
+
     def logs(self) -> str:
-        return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self._folder.glob("*.log")))
+        return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
 
     def until(self, condition: Callable[[], bool], what: str, limit: float = 60.0) -> None:
         """Wait for what the processes do by themselves; `limit` in seconds."""

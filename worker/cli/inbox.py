@@ -97,21 +97,25 @@ def list_(account: Account = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
         return
-    columns = ("Account", "Inbox", "Provider", "State", "Last poll", "Next poll", "Notices", "What to do")
+    columns = ("Account", "Inbox", "Provider", "State", "Last poll (UTC)", "Next poll (UTC)", "Notices", "What to do")
     cells = [
         (
             row["account"],
             row["name"],
             row["provider"],
             row["state"],
-            row["last_poll_at"],
-            row["next_poll_at"],
+            _minute(row["last_poll_at"]),
+            _minute(row["next_poll_at"]),
             sum(row["notices"].values()),
             row["attention"],
         )
         for row in rows
     ]
     print_table(None, columns, cells, "No inbox is connected yet. Connect one with: bounce-worker inbox add --help")
+
+
+def _minute(moment: str | None) -> str | None:
+    return moment and moment[:16].replace("T", " ")
 
 
 @app.command()
