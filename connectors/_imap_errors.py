@@ -52,8 +52,14 @@ def translate(error: BaseException, settings: ImapSettings, secret: str | None =
             return _refused(error, settings, secret)
         case OSError():
             return _network(error, settings)
-        case _ if isinstance(error, UNREADABLE):
-            return Unavailable(f"{_at(settings)} sent an answer that isn't IMAP: check host, port and security.")
+    return _unreadable(error, settings)
+
+
+def _unreadable(error: BaseException, settings: ImapSettings) -> ConnectorError | None:
+    if isinstance(error, OverflowError | UnicodeError) and not isinstance(error, UnicodeDecodeError):
+        return Misconfigured(f"{_at(settings)} can't be the address of a server: correct host and port.")
+    if isinstance(error, UNREADABLE):
+        return Unavailable(f"{_at(settings)} sent an answer that isn't IMAP: check host, port and security.")
     return None
 
 

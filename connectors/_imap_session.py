@@ -70,10 +70,11 @@ class ImapSession:
         The connection is dropped after every failure but a `ConnectorError`, even one that isn't the server's (a task
         killed by its time limit): half an answer may be waiting on it.
         """
+        secret = None if self._client is not None else self._credentials.load()[0]
         try:
             with self._deadline():
-                if self._client is None:
-                    self._open()
+                if secret is not None:
+                    self._open(secret)
                 yield self._client
         except ConnectorError:
             raise
@@ -136,9 +137,8 @@ class ImapSession:
     def _watch(self, opened: socket) -> None:
         self._socket = opened
 
-    def _open(self) -> None:
+    def _open(self, secret: str) -> None:
         settings = self._settings
-        secret, _ = self._credentials.load()
         context = None if settings.security is Security.NONE else self._context()
         self._client = client = _Client(settings, context if settings.security is Security.TLS else None, self._watch)
         try:

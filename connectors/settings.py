@@ -70,7 +70,8 @@ def from_fields(provider: str, given: dict[str, Any]) -> Settings:
         raise Misconfigured(f"A {provider} inbox has no setting named {', '.join(sorted(unknown))}.")
     values = dict(given)
     if "folders" in values:
-        values["folders"] = tuple(values["folders"])
+        folders = values["folders"]
+        values["folders"] = (folders,) if isinstance(folders, str) else tuple(folders)
     try:
         if "security" in values:
             values["security"] = Security(values["security"])

@@ -1,11 +1,17 @@
 """Real servers for the tests that need them: each is started at most once a run, when first asked for."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.live.mailstack import MailStack
 from tests.live.servers import Postgres, postgres_server, redis_server
+
+
+def pytest_configure() -> None:
+    """End in order when we are told to end, so that every server is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("told to end (SIGTERM)"))
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,23 @@ def test_an_unknown_host():
     assert "no-such-host.invalid:993" in str(error)
 
 
+@pytest.mark.parametrize(
+    "where", [{"host": "mail..test"}, {"host": "x" * 70 + ".test"}, {"port": 99_999}, {"port": -1}]
+)
+def test_what_can_be_no_servers_address(where):
+    settings = ImapSettings(**{"host": "localhost", "username": "alice"} | where)
+    assert type(failure(ImapConnector(settings, Password(SECRET)))) in (Misconfigured, Unavailable)
+
+
+def test_a_fault_of_the_credentials_is_not_the_servers():
+    class Broken(Password):
+        def load(self):
+            raise ValueError("no key fits")
+
+    with pytest.raises(ValueError, match="no key fits"):
+        ImapConnector(ImapSettings(host="localhost", username="alice"), Broken("")).poll(LONG_AGO)
+
+
 def test_a_port_where_nobody_listens(imap):
     (port,) = free_ports(1)
     error = failure(imap.connector(port=port))

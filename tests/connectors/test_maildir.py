@@ -22,6 +22,7 @@ from connectors import (
 )
 from connectors.maildir import MaildirConnector, Place, Reading
 from tests.connectors.mailboxes import LONG_AGO, MaildirMailbox, ago, ids, ids_of, message, messages, read_all
+from tests.live.needs import need_root
 from tests.live.processes import public_folder, remove
 
 FUTURE = 2**33  # seconds since 1970: the year 2242
@@ -131,7 +132,7 @@ def test_an_inode_from_the_future_blocks_nothing(maildir, monkeypatch):
     assert set(ids([*found, *again])) == set(ids_of(first, second))
 
 
-@pytest.mark.parametrize("seconds", [-(10**9), 2**34 - 1])
+@pytest.mark.parametrize("seconds", [-(10**9), 2**33])
 def test_any_date_of_a_file_will_do(maildir, seconds):
     maildir.deliver_all([message()])
     os.utime(only_file(maildir), (seconds, seconds))
@@ -161,7 +162,7 @@ def test_what_is_no_plain_file_is_no_mail_and_never_waited_for(maildir, tmp_path
 def test_file_names_of_any_bytes(maildir):
     maildir.deliver_all([raw := message()])
     path = only_file(maildir)
-    os.rename(path, os.fsencode(path.parent) + b"/1.\xff \xc3\xb8%41,S=1:2,S")
+    path.rename(path.with_name(os.fsdecode(b"1.\xff \xc3\xb8%41,S=1:2,S")))
     connector = maildir.connector()
     page = connector.poll(LONG_AGO)
     assert page.envelopes[0].ref.isascii()
@@ -172,8 +173,7 @@ def test_file_names_of_any_bytes(maildir):
 @pytest.fixture
 def closed_maildir():
     """A Maildir with one message that our user may not read, and a user who isn't almighty."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else: run this test as root.")
+    need_root("Tests that become another user")
     folder = public_folder("maildir")
     mailbox = MaildirMailbox(folder / "Maildir")
     mailbox.deliver_all([message()])
@@ -218,7 +218,7 @@ def test_a_chosen_folder_that_does_not_exist(maildir, folder):
 
 @pytest.mark.parametrize("name", [".Bounces", "Bounces", "inbox"])
 def test_chosen_folders_and_no_others_are_read(maildir, name):
-    for sub in ("new", "cur"):
+    for sub in ("tmp", "new", "cur"):
         (maildir.root / ".Bounces" / sub).mkdir(parents=True)
     folder = "INBOX" if name == "inbox" else "Bounces"
     maildir.deliver_all([message()], "Junk")

@@ -47,6 +47,10 @@ def test_folders_are_frozen(provider):
     assert from_fields(provider, needed | {"folders": ["A", "B"]}).folders == ("A", "B")
 
 
+def test_one_folder_needs_no_list():
+    assert from_fields("maildir", {"path": "/mail", "folders": "Bounces"}).folders == ("Bounces",)
+
+
 def test_throttled_is_unavailable_with_a_time():
     error = Throttled("Later.", timedelta(minutes=3))
     assert isinstance(error, Unavailable)

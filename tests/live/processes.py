@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+DIE_WITH_US = (setpriv, "--pdeathsig", "TERM", "--") if (setpriv := shutil.which("setpriv")) else ()
 STOP_LIMIT = 10.0  # seconds that a server has to go by itself
 
 
@@ -54,10 +55,13 @@ def listens(port: int) -> bool:
 
 
 def start(command: Sequence[str | Path], log: Path, user: str | None = None) -> subprocess.Popen[bytes]:
-    """Start a server in the foreground of its own session, its output in `log`; `user` other than us needs root."""
+    """Start a server in the foreground of its own session, its output in `log`; `user` other than us needs root.
+
+    It is told to end when we die, so that tests which are killed leave nothing behind but their temporary folders.
+    """
     with log.open("ab") as output:
         return subprocess.Popen(
-            command,
+            [*DIE_WITH_US, *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -6,7 +6,17 @@ import psycopg
 import pytest
 import redis
 
+from tests.live import needs
+
 pytestmark = pytest.mark.live
+
+
+def test_what_is_missing_is_skipped_on_a_laptop_and_fails_in_ci(monkeypatch):
+    monkeypatch.setitem(needs.PACKAGES, "no-such-server", "nothing")
+    for ci, outcome in (("", pytest.skip.Exception), ("true", pytest.fail.Exception)):
+        monkeypatch.setenv("CI", ci)
+        with pytest.raises(outcome, match="install nothing"):
+            needs.binary("no-such-server")
 
 
 def test_redis_answers(redis_url):
