@@ -39,17 +39,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a `Cursor` says: the moment that the first poll was given, and a place in each folder."""
+    """What a `Cursor` says: the moment that the first poll was given, a place in each folder, and which one is junk."""
 
     since: datetime
     places: Mapping[str, Place]
+    junk: str | None = None
 
     @classmethod
     def from_cursor(cls, cursor: Cursor) -> Self:
         try:
             fields = json.loads(cursor)
             places = {folder: Place(*map(int, place)) for folder, place in fields["folders"].items()}
-            return cls(datetime.fromisoformat(fields["since"]), places)
+            return cls(datetime.fromisoformat(fields["since"]), places, fields["junk"])
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise CursorExpired(
                 "This inbox's reading position can't be read: its recent mail is read again."
@@ -57,7 +58,7 @@ class Reading:
 
     def cursor(self) -> Cursor:
         places = {name: [place.uidvalidity, place.last, place.walk_end] for name, place in self.places.items()}
-        return Cursor(json.dumps({"since": self.since.isoformat(), "folders": places}))
+        return Cursor(json.dumps({"since": self.since.isoformat(), "folders": places, "junk": self.junk}))
 
     def place(self, folder: str, status: Status) -> Place:
         """Return where to read on. A folder that is new to us is walked like at a first poll, so none is skipped."""
@@ -86,7 +87,7 @@ class ImapConnector:
         with self._session.use() as client:
             self._session.deselect()
             # All before any reading: what arrives meanwhile has a higher UID and waits for the next poll.
-            statuses = self._statuses(client, reading)
+            reading, statuses = self._statuses(client, reading)
             return self._page(client, reading, statuses)
 
     def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
@@ -100,27 +101,18 @@ class ImapConnector:
     def close(self) -> None:
         self._session.logout()
 
-    def _statuses(self, client: IMAPClient, reading: Reading) -> dict[str, Status]:
-        statuses = {}
-        for folder in self._folders(client, reading):
-            status = ask.status(client, folder)
-            if status is not None:
-                statuses[folder] = status
-            elif self._chosen or folder == "INBOX":
-                existing = ", ".join(sorted(ask.folder_names(client))[:20])
-                raise Misconfigured(f"There is no folder {folder!r} in this inbox: choose among {existing}.")
-        if len(statuses) == 1 and not self._chosen and len(reading.places) > 1:
-            return self._statuses(client, replace(reading, places={}))  # the junk folder has another name now
-        return statuses
-
-    def _folders(self, client: IMAPClient, reading: Reading) -> tuple[str, ...]:
-        """Return what to read. The junk folder is looked for until there is one; from then on the cursor names it."""
+    def _statuses(self, client: IMAPClient, reading: Reading) -> tuple[Reading, dict[str, Status]]:
+        """Return the STATUS of each folder to read. The junk folder is looked for until the cursor names it."""
         if self._chosen:
-            return self._chosen
-        if len(reading.places) > 1:
-            return tuple(reading.places)
-        junk = ask.junk_folder(client)
-        return ("INBOX", junk) if junk else ("INBOX",)
+            return replace(reading, junk=None), {name: _status(client, name) for name in self._chosen}
+        statuses = {"INBOX": _status(client, "INBOX")}
+        junk = reading.junk
+        status = ask.status(client, junk) if junk else None
+        if status is None and (junk := ask.junk_folder(client)):  # none yet, or it has another name now
+            status = ask.status(client, junk)
+        if status is None or junk is None:
+            return replace(reading, junk=None), statuses
+        return replace(reading, junk=junk), statuses | {junk: status}
 
     def _page(self, client: IMAPClient, reading: Reading, statuses: Mapping[str, Status]) -> Page:
         envelopes: list[Envelope] = []
@@ -146,6 +138,14 @@ class ImapConnector:
             if folder in ask.folder_names(client):
                 raise
             raise MessageGone(f"The folder {folder!r} of this message is gone.") from error
+
+
+def _status(client: IMAPClient, folder: str) -> Status:
+    status = ask.status(client, folder)
+    if status is None:
+        existing = ", ".join(sorted(ask.folder_names(client))[:20])
+        raise Misconfigured(f"There is no folder {folder!r} in this inbox: choose among {existing}.")
+    return status
 
 
 def _search(client: IMAPClient, place: Place, status: Status, since: datetime, room: int) -> tuple[list[int], Place]:

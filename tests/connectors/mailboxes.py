@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from connectors import Connector, Cursor, Envelope, ImapSettings, MaildirSettings
+from connectors import Connector, Cursor, Envelope, ImapSettings, MaildirSettings, Security
 from connectors.imap import ImapConnector
 from connectors.maildir import MaildirConnector
+from tests.fakes.imap import FakeImap
 from tests.live.mailstack import MailStack, message_id
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -110,6 +111,13 @@ class MaildirMailbox:
 
     def close(self) -> None:
         pass
+
+
+def fake_connector(fake: FakeImap, password: str = "secret", **changes) -> ImapConnector:
+    """Return a connector to a fake server; the test closes it before the server ends."""
+    where = {"host": "127.0.0.1", "port": fake.port, "security": Security.NONE}
+    settings = ImapSettings(**where | {"username": "alice", "read_timeout": 5.0} | changes)
+    return ImapConnector(settings, Password(password))
 
 
 def message(subject: str = "Hello", body: bytes = b"Hello\r\n", **headers: str) -> bytes:

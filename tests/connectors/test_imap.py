@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 import connectors._imap_commands as ask
-from connectors import CursorExpired, ImapSettings, MessageGone, Misconfigured, Security, Throttled, Unavailable
-from connectors.imap import ImapConnector
-from tests.connectors.mailboxes import LONG_AGO, Password, ago, ids, ids_of, message, messages, read_all
-from tests.fakes.imap import FakeImap, literal
+from connectors import CursorExpired, MessageGone, Misconfigured, Unavailable
+from tests.connectors.mailboxes import LONG_AGO, ago, fake_connector, ids, ids_of, message, messages, read_all
+from tests.fakes.imap import FakeImap
 
 
 def test_renumbered_folder_expires_the_cursor_and_its_references(imap):
@@ -78,7 +77,8 @@ def test_an_emptied_folder(imap):
 
 def test_an_idle_poll_opens_no_folder_and_lists_none():
     with FakeImap() as fake:
-        cursor = json.dumps({"since": "2026-01-01T00:00:00+00:00", "folders": {"INBOX": [1, 7, 0], "Junk": [1, 7, 0]}})
+        places = {"INBOX": [1, 7, 0], "Junk": [1, 7, 0]}
+        cursor = json.dumps({"since": "2026-01-01T00:00:00+00:00", "folders": places, "junk": "Junk"})
         connector = fake_connector(fake)
         connector.poll(cursor)
         connector.poll(cursor)
@@ -117,6 +117,13 @@ def test_a_folder_that_is_chosen_later_is_read_since_the_first_moment(imap):
     assert ids(found) == ids_of(raw)
 
 
+def test_folders_that_are_no_longer_chosen_are_left(imap):
+    _, cursor = read_all(imap.connector(folders=("INBOX", "Archive")), LONG_AGO)
+    imap.deliver_all([message()], "Archive")
+    imap.deliver_all([raw := message()], "Junk")
+    assert ids(read_all(imap.connector(), cursor)[0]) == ids_of(raw)
+
+
 def test_a_deleted_folder_takes_its_messages_along(imap):
     imap.stack.create_folder("Bounces", imap.address)
     imap.deliver_all([message()], "Bounces")
@@ -130,7 +137,8 @@ def test_a_junk_folder_that_moves_is_found_again(imap):
     connector = imap.connector()
     _, cursor = read_all(connector, ago(days=1))
     fields = json.loads(cursor)
-    fields["folders"]["Former junk"] = fields["folders"].pop("Junk")
+    fields["junk"] = "Former junk"
+    fields["folders"][fields["junk"]] = fields["folders"].pop("Junk")
     imap.deliver_all([raw := message()], "Junk")
     assert ids(read_all(connector, json.dumps(fields))[0]) == ids_of(raw)
 
@@ -162,140 +170,3 @@ def test_which_folder_is_junk(listing, junk):
         cursor = connector.poll(datetime.now(UTC)).cursor
         connector.close()
     assert list(json.loads(cursor)["folders"]) == (["INBOX", junk] if junk else ["INBOX"])
-
-
-def fake_connector(fake: FakeImap) -> ImapConnector:
-    where = {"host": "127.0.0.1", "port": fake.port, "security": Security.NONE}
-    return ImapConnector(ImapSettings(username="alice", read_timeout=5.0, **where), Password("secret"))
-
-
-def answered(*items: bytes, uid: int = 7) -> bytes:
-    return b"* 1 FETCH (UID %d %s)\r\n{tag} OK done" % (uid, b" ".join(items))
-
-
-REF = "1:7:INBOX"
-SIZE, BODY = b"RFC822.SIZE %d", b"BODY[]<%d> %s"
-
-
-def test_a_size_that_lies_is_not_believed():
-    raw = b"Subject: x\r\n\r\nbody"
-
-    def fetch(command: str) -> bytes:
-        start, count = map(int, command.partition("<")[2].partition(">")[0].split("."))
-        part = raw[start : start + count]
-        return answered(SIZE % 5000, BODY % (start, literal(part) if part else b'""'))
-
-    with FakeImap({"UID FETCH": fetch}) as fake:
-        connector = fake_connector(fake)
-        assert connector.fetch(REF, 1000).raw == raw
-        assert not connector.fetch(REF, 1000).truncated
-        assert connector.fetch(REF, 4).truncated
-        connector.close()
-
-
-def test_an_empty_message():
-    with FakeImap({"UID FETCH": answered(SIZE % 0, BODY % (0, b"NIL"))}) as fake:
-        connector = fake_connector(fake)
-        assert connector.fetch(REF, 1000).raw == b""
-        connector.close()
-
-
-@pytest.mark.parametrize("found", ["* SEARCH", "* SEARCH 7"])
-def test_a_no_to_fetch_means_gone_only_where_the_message_is_gone(found):
-    answers = {"UID FETCH": "{tag} NO can't do that", "UID SEARCH": found + "\r\n{tag} OK done"}
-    with FakeImap(answers) as fake:
-        connector = fake_connector(fake)
-        with pytest.raises(Unavailable if found.endswith("7") else MessageGone):
-            connector.fetch(REF, 1000)
-        connector.close()
-
-
-def test_a_throttled_fetch_says_so():
-    with FakeImap({"UID FETCH": "{tag} NO [LIMIT] Rate limit hit"}) as fake:
-        connector = fake_connector(fake)
-        with pytest.raises(Throttled):
-            connector.fetch(REF, 1000)
-        connector.close()
-
-
-HEADERS = b"BODY[HEADER.FIELDS (Subject)]<0> "
-DATE = b'INTERNALDATE "22-Nov-2026 10:00:00 +0100"'
-
-
-@pytest.mark.parametrize(
-    "items",
-    [
-        (DATE, HEADERS + b"NIL"),
-        (DATE,),
-        (b'INTERNALDATE "nonsense"', HEADERS + literal(b"\r\n")),
-        (b'INTERNALDATE "31-Dec-9999 23:00:00 -1200"', HEADERS + literal(b"\r\n")),
-        (b"RFC822.SIZE many", HEADERS + b'"Subject: x"'),
-    ],
-)
-def test_an_odd_answer_still_gives_an_envelope(items):
-    with FakeImap({"UID FETCH": answered(*items)}) as fake:
-        connector = fake_connector(fake)
-        (envelope,) = connector.poll(LONG_AGO).envelopes
-        connector.close()
-    assert envelope.ref == REF
-    assert envelope.received_at is None or envelope.received_at == datetime(2026, 11, 22, 9, tzinfo=UTC)
-
-
-def test_a_sick_message_does_not_hide_the_others():
-    def fetch(command: str) -> str | bytes:
-        uids = command.split()[2]
-        if "HEADER" not in command:
-            return answered(uid=int(uids))
-        if "8" in uids.split(","):
-            return "{tag} NO this message is broken"
-        return answered(DATE, HEADERS + literal(b"Subject: fine\r\n\r\n"), uid=int(uids))
-
-    answers = {
-        "UID FETCH": fetch,
-        "UID SEARCH": "* SEARCH 9 7 8 10\r\n{tag} OK done",
-        "STATUS": "* STATUS INBOX (MESSAGES 3 UIDNEXT 10 UIDVALIDITY 1)\r\n{tag} OK done",
-    }
-    with FakeImap(answers) as fake:
-        connector = fake_connector(fake)
-        page = connector.poll(LONG_AGO)
-        connector.close()
-    assert [(envelope.ref, bool(envelope.headers)) for envelope in page.envelopes] == [
-        ("1:7:INBOX", True),
-        ("1:8:INBOX", False),
-        ("1:9:INBOX", True),
-    ]
-
-
-def test_a_server_that_refuses_every_fetch_moves_no_cursor():
-    with FakeImap({"UID FETCH": "{tag} NO something is wrong"}) as fake:
-        connector = fake_connector(fake)
-        with pytest.raises(Unavailable, match="something is wrong"):
-            connector.poll(LONG_AGO)
-        connector.close()
-
-
-def test_a_message_that_vanishes_between_search_and_fetch_is_skipped():
-    with FakeImap({"UID FETCH": "{tag} OK done"}) as fake:
-        connector = fake_connector(fake)
-        page = connector.poll(LONG_AGO)
-        connector.close()
-    assert (page.envelopes, page.has_more) == ((), False)
-
-
-def test_a_folder_renumbered_between_status_and_select_expires_the_cursor():
-    with FakeImap({"EXAMINE": "* OK [UIDVALIDITY 2] fine\r\n{tag} OK [READ-ONLY] done"}) as fake:
-        connector = fake_connector(fake)
-        with pytest.raises(CursorExpired):
-            connector.poll(LONG_AGO)
-        connector.close()
-
-
-def test_only_reading_commands_are_sent():
-    with FakeImap({"UID FETCH": answered(SIZE % 4, BODY % (0, literal(b"mail")))}) as fake:
-        connector = fake_connector(fake)
-        connector.poll(LONG_AGO)
-        connector.fetch(REF, 1000)
-        connector.close()
-    names = {" ".join(command.split()[: 2 if command.startswith("UID") else 1]) for command in fake.commands}
-    assert names == {"CAPABILITY", "LOGIN", "LIST", "STATUS", "EXAMINE", "UID SEARCH", "UID FETCH", "LOGOUT"}
-    assert not any("BODY[" in command for command in fake.commands)

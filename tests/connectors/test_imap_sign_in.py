@@ -8,22 +8,11 @@ import pytest
 
 from connectors import AuthRequired, ConnectorError, ImapSettings, Misconfigured, Security, Throttled, Unavailable
 from connectors.imap import ImapConnector
-from tests.connectors.mailboxes import LONG_AGO, ImapMailbox, Password, message
+from tests.connectors.mailboxes import LONG_AGO, ImapMailbox, Password, fake_connector, message
 from tests.fakes.imap import DRIP, DROP, HANG, FakeImap
 from tests.live.processes import free_ports
 
 SECRET = "s3cr3t-Passw0rd"
-
-
-def fake_connector(fake: FakeImap, **changes) -> ImapConnector:
-    values = {
-        "host": "127.0.0.1",
-        "port": fake.port,
-        "username": "alice",
-        "security": Security.NONE,
-        "read_timeout": 5.0,
-    }
-    return ImapConnector(ImapSettings(**values | changes), Password(SECRET))
 
 
 def failure(connector: ImapConnector) -> ConnectorError:
@@ -65,14 +54,14 @@ def test_passwords_of_any_letters(mail_stack, password):
 
 def test_a_user_name_with_quotes_stays_one_word():
     with FakeImap({"LOGIN": "{tag} NO wrong"}) as fake:
-        failure(fake_connector(fake, username='al"ice smith\\'))
+        failure(fake_connector(fake, SECRET, username='al"ice smith\\'))
         assert fake.commands[1].startswith('LOGIN "al\\"ice smith\\\\" ')
 
 
 @pytest.mark.parametrize("username", ["alice\r\nA1 DELETE INBOX", "ali\0ce"])
 def test_a_line_break_in_a_name_never_reaches_the_server(username):
     with FakeImap() as fake:
-        assert type(failure(fake_connector(fake, username=username))) is AuthRequired
+        assert type(failure(fake_connector(fake, SECRET, username=username))) is AuthRequired
         assert fake.commands == ["CAPABILITY"]
 
 
@@ -145,14 +134,14 @@ def test_plain_text_on_a_port_that_speaks_tls(imap):
 
 def test_starttls_that_is_not_offered_is_never_done_without():
     with FakeImap() as fake:
-        error = failure(fake_connector(fake, security=Security.STARTTLS))
+        error = failure(fake_connector(fake, SECRET, security=Security.STARTTLS))
         assert type(error) is Misconfigured
         assert not any(command.startswith(("LOGIN", "AUTHENTICATE")) for command in fake.commands)
 
 
 def test_a_password_is_never_sent_in_the_open_where_the_server_forbids_it():
     with FakeImap({"CAPABILITY": "* CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN\r\n{tag} OK done"}) as fake:
-        assert type(failure(fake_connector(fake))) is Misconfigured
+        assert type(failure(fake_connector(fake, SECRET))) is Misconfigured
         assert fake.commands == ["CAPABILITY"]
 
 
@@ -180,20 +169,20 @@ ANSWERS = [
 @pytest.mark.parametrize(("answer", "kind", "word"), ANSWERS, ids=[answer for answer, *_ in ANSWERS])
 def test_what_a_server_says_to_a_sign_in(answer, kind, word):
     with FakeImap({"LOGIN": "{tag} " + answer}) as fake:
-        error = failure(fake_connector(fake))
+        error = failure(fake_connector(fake, SECRET))
     assert type(error) is kind
     assert word in str(error)
 
 
 def test_how_long_to_wait_is_the_servers_word():
     with FakeImap({"LOGIN": "{tag} NO Request is throttled. Suggested Backoff Time: 299961 milliseconds"}) as fake:
-        assert failure(fake_connector(fake)).retry_after == timedelta(milliseconds=299_961)
+        assert failure(fake_connector(fake, SECRET)).retry_after == timedelta(milliseconds=299_961)
 
 
 @pytest.mark.parametrize("bye", ["* BYE [UNAVAILABLE] Down for maintenance", "* BYE Goodbye"])
 def test_a_server_that_closes_during_the_sign_in_says_nothing_of_the_password(bye):
     with FakeImap({"LOGIN": bye}) as fake:
-        assert type(failure(fake_connector(fake))) is Unavailable
+        assert type(failure(fake_connector(fake, SECRET))) is Unavailable
 
 
 COMMANDS = ["CAPABILITY", "LOGIN", "LIST", "STATUS", "EXAMINE", "UID SEARCH", "UID FETCH"]
@@ -203,7 +192,7 @@ COMMANDS = ["CAPABILITY", "LOGIN", "LIST", "STATUS", "EXAMINE", "UID SEARCH", "U
 @pytest.mark.parametrize("fault", [DROP, HANG, DRIP])
 def test_a_server_that_dies_hangs_or_drips_is_unavailable(command, fault):
     with FakeImap({command: fault}) as fake:
-        assert type(failure(fake_connector(fake, connect_timeout=0.1, read_timeout=0.1))) is Unavailable
+        assert type(failure(fake_connector(fake, SECRET, connect_timeout=0.1, read_timeout=0.1))) is Unavailable
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -212,7 +201,7 @@ def test_a_server_that_dies_hangs_or_drips_is_unavailable(command, fault):
 )
 def test_nonsense_is_nothing_or_unavailable(command, answer):
     with FakeImap({command: answer}) as fake:
-        connector = fake_connector(fake, connect_timeout=0.1, read_timeout=0.1)
+        connector = fake_connector(fake, SECRET, connect_timeout=0.1, read_timeout=0.1)
         with suppress(Unavailable):
             assert all(envelope.headers is None for envelope in connector.poll(LONG_AGO).envelopes)
         connector.close()
@@ -221,7 +210,7 @@ def test_nonsense_is_nothing_or_unavailable(command, answer):
 @pytest.mark.parametrize("greeting", [DROP, HANG, "HTTP/1.1 400 Bad Request", "* BYE too busy", "220 mail ESMTP"])
 def test_what_does_not_greet_as_imap_is_unavailable(greeting):
     with FakeImap(greeting=greeting) as fake:
-        error = failure(fake_connector(fake, connect_timeout=0.1, read_timeout=0.1))
+        error = failure(fake_connector(fake, SECRET, connect_timeout=0.1, read_timeout=0.1))
         assert type(error) in (Unavailable, Throttled)
 
 
