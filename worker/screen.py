@@ -1,7 +1,7 @@
 """Screening: from an envelope alone, can this be a delivery report?
 
-What is let through is downloaded and read by `detect`; what is not is forgotten. So the question is put loosely: any one
-sign is enough.
+What is let through is downloaded and read by `detect`; what is not is forgotten. So the question is put loosely: any
+one sign is enough.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from connectors.base import Envelope
 from worker.signs import REPORT_TYPES, is_notice_subject, is_null_path, is_system_sender
 from worker.words import decode_words
 
-# Fields that only reports and automatic answers have; the values don't matter. Exchange writes Is-Ndr with an empty one.
+# Fields that only reports have; their values don't matter. Exchange writes Is-Ndr with an empty one.
 TELLING_FIELDS: Final = ("x-failed-recipients", "x-ms-exchange-message-is-ndr")
 
 

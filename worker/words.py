@@ -33,9 +33,7 @@ def base64_bytes(data: bytes) -> bytes:
     return binascii.a2b_base64(usable + b"=" * (-len(usable) % 4))
 
 
-BASE64_NOISE: Final = bytes(
-    set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-)
+BASE64_NOISE: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
 def decode_charset(data: bytes, charset: str | None) -> str:

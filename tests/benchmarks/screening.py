@@ -1,7 +1,7 @@
 """How much `screen` lets through: python tests/benchmarks/screening.py LABELS.jsonl MESSAGES/
 
-Each line of LABELS is an object with `path` and `kind`. Prints what share of what `detect` takes for a bounce or a delay
-passes, and what share of the ham does.
+Each line of LABELS is an object with `path` and `kind`. Prints what share of what `detect` takes for a bounce or a
+delay passes, and what share of the ham does.
 """
 
 import json

@@ -77,7 +77,9 @@ def test_an_unknown_or_false_charset_never_raises(charset):
 
 
 def test_html_is_stripped_to_its_words():
-    html = b"Content-Type: text/html\n\n<html><style>p{}</style><p>one &lt;a&#64;b.test&gt;<br>two&nbsp;three</p></html>"
+    html = (
+        b"Content-Type: text/html\n\n<html><style>p{}</style><p>one &lt;a&#64;b.test&gt;<br>two&nbsp;three</p></html>"
+    )
     assert mime.read(html).text.split("\n")[1:3] == ["one <a@b.test>", "two three"]
 
 

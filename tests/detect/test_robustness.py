@@ -51,10 +51,12 @@ PATHOLOGICAL = {
     "fifty megabytes": lambda: HEAD + b"\n" + b"550 5.1.1 <a@b.test> unknown\n" * 1_800_000,
     "one header line of a megabyte": lambda: HEAD + b"X: " + b"a" * 1_000_000 + b"\n\nbody",
     "one header name of a megabyte": lambda: HEAD + b"a" * 1_000_000 + b"\n\nbody",
-    "a hundred thousand boundaries": lambda: HEAD + b'Content-Type: multipart/mixed; boundary="b"\n\n' + b"--b\n" * 100_000,
-    "a hundred thousand near boundaries": lambda: HEAD
-    + b'Content-Type: multipart/mixed; boundary="b"\n\n--b\n\n'
-    + b"--bb\n" * 100_000,
+    "a hundred thousand boundaries": lambda: (
+        HEAD + b'Content-Type: multipart/mixed; boundary="b"\n\n' + b"--b\n" * 100_000
+    ),
+    "a hundred thousand near boundaries": lambda: (
+        HEAD + b'Content-Type: multipart/mixed; boundary="b"\n\n--b\n\n' + b"--bb\n" * 100_000
+    ),
     "deep message/rfc822": lambda: HEAD + b"Content-Type: message/rfc822\n\n" * 10_000,
     "a line of addresses": lambda: HEAD + b"\nundeliverable " + b"a@b.test," * 30_000,
     "lines of addresses": lambda: HEAD + b"\nundeliverable\n" + b"<a@b.test>:\n" * 30_000,
@@ -72,9 +74,11 @@ PATHOLOGICAL = {
     "digits": lambda: HEAD + b"\nundeliverable " + b"5.1." * 60_000,
     "codes": lambda: HEAD + b"\nundeliverable a@b.test " + b"550 " * 60_000,
     "quotes": lambda: HEAD + b"\nundeliverable\n" + b'"' * 250_000,
-    "fields of status": lambda: HEAD
-    + b"Content-Type: message/delivery-status\n\n"
-    + b"Final-Recipient: rfc822; a@b.test\nAction: failed\n\n" * 5_000,
+    "fields of status": lambda: (
+        HEAD
+        + b"Content-Type: message/delivery-status\n\n"
+        + b"Final-Recipient: rfc822; a@b.test\nAction: failed\n\n" * 5_000
+    ),
     "references": lambda: HEAD + b"References: " + b"<a@b.test> " * 5_000 + b"\n\nundeliverable",
 }
 

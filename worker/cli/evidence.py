@@ -40,6 +40,8 @@ def _show_recipient(console: Console, recipient: RecipientReport, verdict: Verdi
         console.print(f"    “{escape(recipient.diagnostic_code[:300])}”")
     if verdict:
         colour = COLOURS[verdict.type.value]
-        console.print(f"    [{colour}]{verdict.type.value}: {verdict.reason.value}[/{colour}], fault: {verdict.fault.value}")
+        console.print(
+            f"    [{colour}]{verdict.type.value}: {verdict.reason.value}[/{colour}], fault: {verdict.fault.value}"
+        )
         because = f", because of “{escape(verdict.matched_text)}”" if verdict.matched_text else ""
         console.print(f"    rule {escape(verdict.rule)}{because}")

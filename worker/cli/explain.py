@@ -36,9 +36,7 @@ def explain(paths: Iterable[str], *, as_json: bool) -> int:
     return 0
 
 
-def as_row(
-    path: str, report: DeliveryReport, verdicts: Iterable[Verdict | None], error: str | None
-) -> dict[str, Any]:
+def as_row(path: str, report: DeliveryReport, verdicts: Iterable[Verdict | None], error: str | None) -> dict[str, Any]:
     """Return the JSON object of one message, as DESIGN's contract names its fields."""
     original = report.original
     return {

@@ -33,7 +33,7 @@ DETECTORS: Final[tuple[Detector, ...]] = (
 def detect(raw: bytes) -> DeliveryReport:
     """Return what `raw` reports; its kind is NONE where it is ordinary mail. Never raises."""
     notice = Notice(mime.read(raw))
-    return next(
-        (found for detector in DETECTORS if (found := detector(notice)) is not None),
-        report.build(notice, Kind.NONE, "none"),
-    )
+    for detector in DETECTORS:
+        if (found := detector(notice)) is not None:
+            return found
+    return report.build(notice, Kind.NONE, "none")

@@ -1,11 +1,11 @@
-"""Addresses as they stand in reports: typed (RFC 3464, 2.1.2), escaped (RFC 6533, 3), or in the middle of a sentence."""
+"""Addresses as they stand in reports: typed (RFC 3464, 2.1.2), escaped (RFC 6533, 3), or amid a sentence."""
 
 import re
 from typing import Final
 
 # Generous on the left (addresses of the wild hold =, +, #, / and letters of any script), strict on the right.
 ADDRESS: Final = re.compile(
-    r"(?:\"[^\"\s@]{1,64}\"|[^\s<>()\[\]\",;:@|'`\\*«»„“”]{1,128}+)@(?:[\w-]{1,63}+(?:\.[\w-]{1,63}+)*+|\[[\d.]{7,15}\])"
+    r"(?<![^\s<>()\[\]\",;:@|'`\\*«»„“”])(?:\"[^\"\s@]{1,64}\"|[^\s<>()\[\]\",;:@|'`\\*«»„“”]{1,128}+)@(?:[\w-]{1,63}+(?:\.[\w-]{1,63}+)*+|\[[\d.]{7,15}\])"
 )
 BRACKETED: Final = re.compile(r"<([^<>\s]*+(?:\s[^<>\s]++)*+)>")
 TYPED: Final = re.compile(r"^\s*([A-Za-z][\w.-]{0,30})\s*/?\s*;\s*(.*)$", re.DOTALL)
@@ -16,7 +16,7 @@ TRAILING: Final = ".,:;!?>)'\""
 
 
 def recipient(value: str | None) -> str | None:
-    """Return the address of a Final-Recipient or Original-Recipient value, whatever its type; None where it is empty."""
+    """Return the address of a Final-Recipient or Original-Recipient, whatever its type; None where it is empty."""
     if not value:
         return None
     typed = TYPED.match(value)

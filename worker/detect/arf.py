@@ -29,7 +29,11 @@ def detect(notice: Notice) -> DeliveryReport | None:
 def _junk_mail_report(notice: Notice) -> DeliveryReport | None:
     """Read what Outlook.com's Junk Mail Reporting sends: the message alone, with a field of its own before it."""
     returned = notice.returned
-    if returned is None or "x-hmxmroriginalrecipient" not in returned.fields or not notice.sender.lower().strip("<>").startswith("staff@"):
+    if (
+        returned is None
+        or "x-hmxmroriginalrecipient" not in returned.fields
+        or not notice.sender.lower().strip("<>").startswith("staff@")
+    ):
         return None
     named = address.recipient(returned.fields.first("x-hmxmroriginalrecipient"))
     recipients = (RecipientReport(final_recipient=named, action=Action.DELIVERED),) if named else ()

@@ -19,12 +19,18 @@ FIELDS: Final = (
 )
 # What mail programs put before the subject that they answer, or write instead of it.
 SUBJECT: Final = re.compile(
-    r"^[\s\[(]*(?:re:\s*)?(?:automatyczna odpowied|auto(?:matic|matisk|matische|matyczna|m[aá]tica)?[ -]?(?:reply|response|antwort|svar|antwoord|odpowied[źz]|r[eé]ponse"
-    r"|matic reply)?\s*:|autom|auto[ -]?(?:reply|respon)|out of (?:the )?office|abwesen|r[ée]ponse automatique|risposta automatica|respuesta autom"
-    r"|resposta autom|fuori (?:sede|ufficio)|fuera de|fora do|absence|absent|on (?:vacation|holiday|leave)|vacation|away from|i am (?:away|out)"
-    r"|autosvar|automatisk svar|fraværende|frånvaro|ikke til stede|afwezig|nieobecno|odpowiedź automatyczna|автоответ|автоматический ответ"
-    r"|不在|自動(?:返信|応答|回覆)|自动(?:答复|回复)|자동 ?회신|poissa|otsikko|mimo kancelář|automatick|ofisdışı|otomatik yanıt)"
-    r"|\b(?:out of (?:the )?office|vacation (?:reply|notice|message)|automatic (?:reply|response)|auto-?(?:reply|response))\b",
+    r"^[\s\[(]*(?:re:\s*)?(?:automatyczna odpowied|auto(?:matic|matisk|matische|matyczna"
+    r"|m[aá]tica)?[ -]?(?:reply|response|antwort|svar|antwoord|odpowied[źz]|r[eé]ponse"
+    r"|matic reply)?\s*:|autom|auto[ -]?(?:reply|respon)|out of (?:the )?office|abwesen|r[ée]ponse automatique"
+    r"|risposta automatica|respuesta autom"
+    r"|resposta autom|fuori (?:sede|ufficio)|fuera de|fora do|absence|absent|on (?:vacation|holiday|leave)"
+    r"|vacation|away from|i am (?:away|out)"
+    r"|autosvar|automatisk svar|fraværende|frånvaro|ikke til stede|afwezig|nieobecno|odpowiedź automatyczna"
+    r"|автоответ|автоматический ответ"
+    r"|不在|自動(?:返信|応答|回覆)|自动(?:答复|回复)|자동 ?회신"
+    r"|poissa|mimo kancelář|automatick|ofisdışı|otomatik yanıt)"
+    r"|\b(?:out of (?:the )?office|vacation (?:reply|notice|message)|automatic (?:reply|response)"
+    r"|auto-?(?:reply|response))\b",
     re.IGNORECASE,
 )
 

@@ -16,13 +16,21 @@ from worker.domain import Action, DeliveryReport, Kind
 
 NAME: Final = "flufl.bounce"
 MAX_BYTES: Final = 32 * 1024  # its patterns take five seconds for 7 MB
+MAX_PARTS: Final = 10
+MAX_LINES: Final = 1_000
 MAX_LINE: Final = 998  # RFC 5322, 2.1.1; its patterns take quadratic time in the length of a line
 
 
 def detect(notice: Notice) -> DeliveryReport | None:
     """See `Detector`."""
     raw = notice.part.source[:MAX_BYTES]
-    if not speaks_of_failure(notice) or any(len(line) > MAX_LINE for line in raw.split(b"\n")):
+    if (
+        not speaks_of_failure(notice)
+        or raw.count(b"\n") > MAX_LINES
+        or len(notice.leaves) > MAX_PARTS
+        or notice.part.warnings
+        or any(len(line) > MAX_LINE for line in raw.split(b"\n"))
+    ):
         return None
     delayed, failed = _scan(raw)
     action = Action.FAILED if failed else Action.DELAYED

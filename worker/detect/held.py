@@ -9,27 +9,53 @@ from worker.domain import DeliveryReport, Kind
 
 NAME: Final = "held"
 HELD: Final = re.compile(
-    r"(?:is|was|has been|have been|being) (?:held|quarantined|placed in quarantine|put in quarantine)\b(?! (?:by|for) (?:you|us) account)"
-    r"|(?:is|are) being held until|awaits? (?:moderator|administrator|approval)|awaiting (?:moderat|approval)|held for (?:approval|review|moderat)"
-    r"|moderator(?:s)? (?:approval|must approve|will review)|pending (?:moderation|approval|review by)|message is on hold|put on hold",
+    r"(?:is|was|has been|have been|being) (?:held|quarantined|placed in quarantine"
+    r"|put in quarantine)\b(?! (?:by|for) (?:you|us) account)"
+    r"|(?:is|are) being held until|awaits? (?:moderator|administrator|approval)|awaiting (?:moderat|approval)"
+    r"|held for (?:approval|review|moderat)"
+    r"|moderator(?:s)? (?:approval|must approve|will review)|pending (?:moderation|approval|review by)"
+    r"|message is on hold|put on hold",
     re.IGNORECASE,
 )
 CHALLENGE: Final = re.compile(
-    r"(?:confirm|prove|verify|show) (?:that )?you(?:'re| are) (?:a |not a )?(?:human|real|person|legitimate|robot|spam)|challenge[/-]response"
-    r"|(?:one[- ]time|sender) (?:verification|confirmation|authentication) (?:request|required|process|is required)|click (?:on )?(?:the )?(?:link|here|below)"
-    r"[^.]{0,80}(?:to be added|deliver(?:ed)? (?:your|the|this)|approved sender|allowed sender|guest list|verify your(?:self)?)|request to be added to"
-    r"[^.]{0,40}(?:list|contacts)|(?:added to|not (?:yet )?on) (?:my|the recipient'?s|his|her|their) (?:allow|white|approved|guest|safe)"
-    r"|reply to this (?:message|e-?mail|confirmation)[^.]{0,80}(?:so that|to (?:have|release|confirm|prove|deliver))|spamarrest|tmda|boxbe|spam ?blocker"
-    r"|requires (?:that you )?(?:verify|confirm|verification|confirmation)|earthlink\.net/.{0,40}challenge|active spam killer|mailblocks",
+    r"(?:confirm|prove|verify|show) (?:that )?you(?:'re| are) (?:a |not a )?(?:human|real|person|legitimate"
+    r"|robot|spam)|challenge[/-]response"
+    r"|(?:one[- ]time|sender) (?:verification|confirmation|authentication) (?:request|required|process"
+    r"|is required)|click (?:on )?(?:the )?(?:link|here|below)"
+    r"[^.]{0,80}(?:to be added|deliver(?:ed)? (?:your|the|this)|approved sender|allowed sender|guest list"
+    r"|verify your(?:self)?)|request to be added to"
+    r"[^.]{0,40}(?:list|contacts)|(?:added to|not (?:yet )?on) (?:my|the recipient'?s|his|her|their) (?:allow"
+    r"|white|approved|guest|safe)"
+    r"|reply to this (?:message|e-?mail|confirmation)[^.]{0,80}(?:so that|to (?:have|release|confirm|prove"
+    r"|deliver))|spamarrest|tmda|boxbe|spam ?blocker"
+    r"|requires (?:that you )?(?:verify|confirm|verification|confirmation)|earthlink\.net/.{0,40}challenge"
+    r"|active spam killer|mailblocks",
     re.IGNORECASE,
 )
 REFUSED: Final = re.compile(
-    r"\b[45]\d\d[ -][45]\.\d+\.\d+|(?:could|can) ?not be delivered|undeliver|permanent(?:ly)? (?:error|fail)|user unknown|delivery .{0,20}fail",
+    r"\b[45]\d\d[ -][45]\.\d+\.\d+|(?:could|can) ?not be delivered|undeliver|permanent(?:ly)? (?:error|fail)"
+    r"|user unknown|delivery .{0,20}fail",
     re.IGNORECASE,
 )
 # A word that each pattern needs: asked first, because it costs a tenth.
 HELD_WORDS: Final = ("held", "hold", "quarantin", "moderat", "approval", "pending")
-CHALLENGE_WORDS: Final = ("confirm", "prove", "verif", "show", "challenge", "click", "request", "added", "allow", "whitelist", "reply to this", "spam", "tmda", "boxbe", "mailblocks")
+CHALLENGE_WORDS: Final = (
+    "confirm",
+    "prove",
+    "verif",
+    "show",
+    "challenge",
+    "click",
+    "request",
+    "added",
+    "allow",
+    "whitelist",
+    "reply to this",
+    "spam",
+    "tmda",
+    "boxbe",
+    "mailblocks",
+)
 HEAD: Final = 4_000  # the announcement stands at the beginning
 
 

@@ -10,8 +10,8 @@ from worker.detect.smtp_reply import find_reply
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport
 
 NAME: Final = "mdn"
-# A Sieve reject says "automatic-action/MDN-sent-automatically; deleted" just as Outlook's "Not read: … was deleted without
-# being read" does. Only the words tell them apart, and Pigeonhole's "Auto-Submitted: auto-replied (rejected)".
+# A Sieve reject says "automatic-action/MDN-sent-automatically; deleted" just as Outlook's "Not read: … was deleted
+# without being read" does. Only the words tell them apart, and Pigeonhole's "Auto-Submitted: auto-replied (rejected)".
 REFUSED: Final = re.compile(r"\b(?:reject(?:ed|ion)|refus(?:ed|al)|denied|declined|not accept(?:ed)?)\b", re.IGNORECASE)
 UNREAD: Final = re.compile(
     r"without being read|not read|unread|ungelesen|non lu|sin leer|non letto|nieprzeczyt", re.IGNORECASE

@@ -6,10 +6,10 @@ decodes a header or a body only where a detector asks for it.
 
 import binascii
 import re
-from worker.detect.lazy import lazy
 from typing import Final
 
 from worker.detect.header import Fields, parameters, read_fields
+from worker.detect.lazy import lazy
 from worker.words import base64_bytes, decode_charset
 
 MAX_BYTES: Final = 256 * 1024  # of a message; a report's own parts stand before the returned message
@@ -20,7 +20,9 @@ MAX_TEXT: Final = 64 * 1024  # of one decoded body of text
 
 HEADER_BLOCK: Final = re.compile(rb"(?:[!-9;-~]{1,76}+[ \t]*+:[^\n]*+\n(?:[ \t]++[^\s][^\n]*+\n)*+)*+")
 TRANSPORT_LINE: Final = re.compile(rb">?From [^\n]*+\n")  # what mbox files put before a message
-GUESSED_BOUNDARY: Final = re.compile(rb"^--([^\s-][^\n]{3,70}|-{2,40}[^\s-][^\n]{3,70})\n(?=content-)", re.IGNORECASE | re.MULTILINE)
+GUESSED_BOUNDARY: Final = re.compile(
+    rb"^--([^\s-][^\n]{3,70}|-{2,40}[^\s-][^\n]{3,70})\n(?=content-)", re.IGNORECASE | re.MULTILINE
+)
 TAG: Final = re.compile(r"<(?:/?[a-zA-Z!][^<>]{0,2000}+)>")
 INVISIBLE: Final = re.compile(r"<(style|script|head|title)\b[^<]*+(?:<(?!/\1)[^<]*+)*+", re.IGNORECASE)
 BREAK: Final = re.compile(r"<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>", re.IGNORECASE)
@@ -191,6 +193,6 @@ def html_text(markup: str) -> str:
 def _character(found: re.Match[str]) -> str:
     name = found.group(1)
     if name.startswith("#"):
-        number = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
+        number = int(f"0{name[1:]}", 0) if name[1] in "xX" else int(name[1:])
         return chr(number) if 0 < number < 0x110000 and not 0xD800 <= number < 0xE000 else " "
     return {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "nbsp": " ", "apos": "'"}.get(name, found.group())

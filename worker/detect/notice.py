@@ -1,33 +1,39 @@
 """A message seen as a possible notice: what stands in its header, its own prose, and what it gives back."""
 
 import re
-from worker.detect.lazy import lazy
 from typing import Final
 
 from worker.detect.header import Fields
+from worker.detect.lazy import lazy
 from worker.detect.mime import Part
 from worker.signs import is_notice_subject, is_null_path, is_system_sender
 
 # Where the notice ends and the returned message begins, in notices that are plain text.
 RETURNED: Final = re.compile(
     r"(?:"
-    r"(?:below this line|this) is (?:a|the) (?:copy|header)|(?:below|following|attached|here|enclosed) is (?:a copy|the (?:original|message|header))"
+    r"(?:below this line|this) is (?:a|the) (?:copy|header)|(?:below|following|attached|here"
+    r"|enclosed) is (?:a copy|the (?:original|message|header))"
     r"|(?:the )?(?:unsent|original|returned|undelivered|rejected|bounced|failed|quoted) (?:e-?mail |mail )?message"
-    r"(?:['’]s)? ?(?:header|text|body|details|below|follows|is (?:included|attached|below)|with full|in full|\(header|excerpt|starts|begins|[-:*=_]|$)"
-    r"|original headers|(?:the )?(?:first \d+ (?:bytes|lines|kbytes) of|header(?:s)? of|text of|start of|copy of|content of|body of) "
+    r"(?:['’]s)? ?(?:header|text|body|details|below|follows|is (?:included|attached|below)|with full|in full"
+    r"|\(header|excerpt|starts|begins|[-:*=_]|$)"
+    r"|original headers|(?:the )?(?:first \d+ (?:bytes|lines|kbytes) of|header(?:s)? of|text of|start of"
+    r"|copy of|content of|body of) "
     r"(?:the |your |this |returned )?(?:original |undelivered |failed |returned )?(?:e-?mail|message|header)"
-    r"|message (?:header|text|body|contents?|follows)s?\b(?: follows?| is)?|your (?:original )?message (?:follows|reads|header)|the original message(?: was)?[ \t]*:"
+    r"|message (?:header|text|body|contents?|follows)s?\b(?: follows?| is)?"
+    r"|your (?:original )?message (?:follows|reads|header)|the original message(?: was)?[ \t]*:"
     r"|(?:the )?headers? (?:of|from) the (?:original )?message|returned (?:mail|text|headers)|unsent (?:mail|message)"
-    r"|(?:original|bounced|returned|rejected) e-?mail:|received:|return-path:[ \t]|delivered-to:[ \t]|x-received:[ \t]|dkim-signature:[ \t]|x-originating-ip:"
+    r"|(?:original|bounced|returned|rejected) e-?mail:|received:|return-path:[ \t]|delivered-to:[ \t]"
+    r"|x-received:[ \t]|dkim-signature:[ \t]|x-originating-ip:"
     r"|mime-version:[ \t]|forwarded message"
     r")",
     re.IGNORECASE | re.MULTILINE,
 )
 # How those lines begin: a look that is ten times cheaper than the pattern, line by line.
 RETURNED_STARTS: Final = (
-    "below", "this is", "following", "attached", "here is", "enclosed", "the ", "unsent", "original", "returned", "undelivered", "rejected",
-    "bounced", "failed", "your", "quoted", "message", "first ", "header", "text of", "start of", "copy of", "content of", "body of", "received:",
-    "return-path:", "delivered-to:", "x-received:", "dkim-signature:", "x-originating-ip:", "mime-version:", "forwarded message",
+    "below", "this is", "following", "attached", "here is", "enclosed", "the ", "unsent", "original", "returned",
+    "undelivered", "rejected", "bounced", "failed", "your", "quoted", "message", "first ", "header", "text of",
+    "start of", "copy of", "content of", "body of", "received:", "return-path:", "delivered-to:", "x-received:",
+    "dkim-signature:", "x-originating-ip:", "mime-version:", "forwarded message",
 )  # fmt: skip
 ORNAMENT: Final = " \t>-=_*|#~+"
 RETURNED_TYPES: Final = (
@@ -102,7 +108,13 @@ class Notice:
         if self.is_system_sender:
             return True
         fields = self.fields
-        hints = (not self.sender) + is_null_path(fields.first("return-path")) + self.is_automatic + is_notice_subject(self.subject)
+        hints = (
+            (not self.sender.strip())
+            + self.is_report
+            + is_null_path(fields.first("return-path"))
+            + self.is_automatic
+            + is_notice_subject(self.subject)
+        )
         return hints >= 2
 
     @lazy
@@ -122,11 +134,15 @@ class Notice:
 
     @lazy
     def _prose_and_quote(self) -> tuple[str, str]:
-        texts = []
+        texts: list[str] = []
         for leaf in self.leaves:
             if leaf.content_type in RETURNED_TYPES:
                 break
-            if leaf.content_type == "text/plain" or leaf.content_type.startswith("multipart/") or (leaf.content_type == "text/html" and not texts):
+            if (
+                leaf.content_type == "text/plain"
+                or leaf.content_type.startswith("multipart/")
+                or (leaf.content_type == "text/html" and not texts)
+            ):
                 texts.append(leaf.text)
         whole = "\n\n".join(texts)
         mark = _returned_at(whole)

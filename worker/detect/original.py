@@ -17,8 +17,9 @@ ID_FIELDS: Final = (  # best first: the sent message's own id, then what gateway
 )
 TRACKING_FIELDS: Final = ("x-crm-tracking-id",)
 ID_LINE: Final = re.compile(
-    r"^[ \t>|*]{0,16}(?:x-[\w-]{1,30}-)?(?:original-)?message[- ]id[ \t]*:[ \t]*\n?[ \t>]*(<[^<>\s]{3,500}>|[^\s<>]{1,250}@[^\s<>]{1,250})",
-    re.I | re.M,
+    r"^[ \t>|*]{0,16}(?:x-[\w-]{1,30}-)?(?:original-)?message[- ]id[ \t]*:[ \t]*\n?[ \t>]*"
+    r"(<[^<>\s]{3,500}>|[^\s<>]{1,250}@[^\s<>]{1,250})",
+    re.IGNORECASE | re.MULTILINE,
 )
 QUOTED: Final = re.compile(r"^[ \t>|]{1,16}(?=[A-Za-z][\w-]{1,40}:)", re.MULTILINE)
 HEADER_LINE: Final = re.compile(r"^[A-Za-z][\w-]{1,60}:[ \t]", re.MULTILINE)

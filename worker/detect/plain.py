@@ -1,4 +1,4 @@
-"""Notices in prose: a mail system's envelope, a sentence that delivery failed, and addresses with what was said of them."""
+"""Notices in prose: a mail system's envelope, a sentence that delivery failed, addresses and what is said of them."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,41 +12,51 @@ from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address
 
 NAME: Final = "plain"
 FAILED: Final = re.compile(
-    r"(?:could|can|did|was|were|is|are|has|have|been|will)(?: ?not|n't)\b[^.]{0,60}\b(?:deliver|sent|send|reach|process|forward|accept|relay|transmit|handle|recogni[sz]e|found|find)"
-    r"|undeliver|non-?deliver|unable to (?:deliver|send|process|relay)|fail(?:ed|ure)|returned|return(?:ing)? (?:mail|message|to sender)|rejected|refused|bounced?\b"
-    r"|permanent(?:ly)? (?:error|fatal)|fatal errors?|unknown|does(?:n't| not) exist|no such|delay|not yet been|has problems|problems? (?:with|delivering)|error",
+    r"(?:could|can|did|was|were|is|are|has|have|been|will)(?: ?not|n't)\b[^.]{0,60}\b(?:deliver|sent|send"
+    r"|reach|process|forward|accept|relay|transmit|handle|recogni[sz]e|found|find)"
+    r"|undeliver|non-?deliver|unable to (?:deliver|send|process|relay)|fail(?:ed|ure)|returned"
+    r"|return(?:ing)? (?:mail|message|to sender)|rejected|refused|bounced?\b"
+    r"|permanent(?:ly)? (?:error|fatal)|fatal errors?|unknown|does(?:n't| not) exist|no such|delay"
+    r"|not yet been|has problems|problems? (?:with|delivering)|error",
     re.IGNORECASE,
 )
 PLAINLY: Final = re.compile(
-    r"(?:could|can|was|were|has|have)(?: ?not|n't) (?:be |been )?(?:deliver|sent|reach)|undeliver|non-?deliver|unable to deliver|deliver\w* .{0,20}fail"
+    r"(?:could|can|was|were|has|have)(?: ?not|n't) (?:be |been )?(?:deliver|sent|reach)|undeliver|non-?deliver"
+    r"|unable to deliver|deliver\w* .{0,20}fail"
     r"|(?:was|been) (?:returned|rejected|refused|bounced)|fatal errors?|user unknown|\b5\d\d[ -]5\.\d+\.\d+",
     re.IGNORECASE,
 )
 # "… could not be delivered to the following recipients:": what stands before are the original's own To and Subject.
 ANNOUNCED: Final = re.compile(
-    r"\b(?:following|these|this) (?:[\w-]+ ){0,4}?(?:recipients?|address(?:es)?|users?|persons?|people|mailbox(?:es)?)\b(?:\(e?s\))?[^\n:]{0,60}:?[ \t]*\n",
+    r"\b(?:following|these|this) (?:[\w-]+ ){0,4}?(?:recipients?|address(?:es)?|users?|persons?|people"
+    r"|mailbox(?:es)?)\b(?:\(e?s\))?[^\n:]{0,60}:?[ \t]*\n",
     re.IGNORECASE,
 )
 DELAYED: Final = re.compile(
-    r"not yet (?:been )?(?:delivered|sent)|still (?:being retried|undelivered|trying|in the queue)|(?:will|to) (?:keep|continue|go on) (?:trying|to try|being)|will be retried"
-    r"|warning (?:message )?only|delivery (?:attempts )?will (?:be )?(?:continue|retried)|you do not need to re-?send|has been delayed|is delayed|temporary (?:failure|problem)s? report"
+    r"not yet (?:been )?(?:delivered|sent)|still (?:being retried|undelivered|trying|in the queue)|(?:will"
+    r"|to) (?:keep|continue|go on) (?:trying|to try|being)|will be retried"
+    r"|warning (?:message )?only|delivery (?:attempts )?will (?:be )?(?:continue|retried)"
+    r"|you do not need to re-?send|has been delayed|is delayed|temporary (?:failure|problem)s? report"
     r"|delivery to the following recipients? has been delayed|(?:mail )?server will keep|continue to (?:attempt|try)",
     re.IGNORECASE,
 )
 DELAYED_SUBJECT: Final = re.compile(
-    r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|still being retried|\(delay\)|delivery warning",
-    re.I,
+    r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|still being retried|\(delay\)"
+    r"|delivery warning",
+    re.IGNORECASE,
 )
 GIVEN_UP: Final = re.compile(
-    r"(?:permanent|fatal)(?:ly)? (?:error|fail)|giving up|has failed permanently|not going to try|returned to sender|no longer be",
-    re.I,
+    r"(?:permanent|fatal)(?:ly)? (?:error|fail)|giving up|has failed permanently|not going to try"
+    r"|returned to sender|no longer be",
+    re.IGNORECASE,
 )
 SYSTEM_NAMES: Final = re.compile(
-    r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.I
+    r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.IGNORECASE
 )
 # Lines about people who are no recipients, and identifiers that look like addresses.
 OTHERS: Final = re.compile(
-    r"^[ \t>]*(?:from|sender|reply-to|message[- ]?id|return-path|cc|x-[\w-]+|reporting|contact|please)\b[^\n]*$|<?[\w.+-]+@[\w.-]+>? ?\((?:envelope-)?from\)",
+    r"^[ \t>]*(?:from|sender|reply-to|message[- ]?id|return-path|cc|x-[\w-]+|reporting|contact"
+    r"|please)\b[^\n]*$|<?(?<![\w.+-])[\w.+-]{1,64}+@[\w.-]{1,250}+>? ?\((?:envelope-)?from\)",
     re.IGNORECASE | re.MULTILINE,
 )
 MAX_RECIPIENTS: Final = 100

@@ -1,4 +1,4 @@
-"""What a notice's prose says of one recipient: the lines that its address leads, as Postfix, Exim, Sendmail write them."""
+"""What a notice's prose says of one recipient: the lines that its address leads, as most mail servers write them."""
 
 import re
 from typing import Final
@@ -8,7 +8,8 @@ from worker.detect.address import ADDRESS, TRAILING
 # "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr... Deferred", "550 5.1.1 <addr>... User unknown"
 LED: Final = re.compile(
     r"^[ \t>*|\[-]{0,24}(?:[245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
-    r"(?:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
+    r"(?:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
+    r"|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
     r"(?:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]]?[ \t]*([^\n]*)$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -18,7 +19,10 @@ RULE: Final = re.compile(r"^[ \t]*[-=*_#]{4,}")
 
 
 # What follows a list of addresses of whom nothing is said.
-BOILERPLATE: Final = re.compile(r"[ \t]*(?:no action is required|please note|for (?:further|more)|if you|below|the following|this is|you do not)", re.IGNORECASE)
+BOILERPLATE: Final = re.compile(
+    r"[ \t]*(?:no action is required|please note|for (?:further|more)|if you|below|the following|this is|you do not)",
+    re.IGNORECASE,
+)
 
 
 def entries(text: str) -> list[tuple[str, str]]:
@@ -27,14 +31,16 @@ def entries(text: str) -> list[tuple[str, str]]:
     result = []
     for index, match in enumerate(found):
         end = found[index + 1].start() if index + 1 < len(found) else len(text)
-        rest = _paragraph(text[match.end() : min(end, match.end() + MAX_ENTRY)], begun=bool(match.group(2).strip(":>.,; ")))
+        rest = _paragraph(
+            text[match.end() : min(end, match.end() + MAX_ENTRY)], begun=bool(match.group(2).strip(":>.,; "))
+        )
         said = f"{match.group(2).lstrip(':>.,; ')}\n{rest}".strip()
         result.append((match.group(1).rstrip(TRAILING), said))
     return result
 
 
 def _paragraph(text: str, *, begun: bool) -> str:
-    """Return the lines up to the first blank one; where nothing has been said before it, those of the next paragraph."""
+    """Return the lines up to the first blank one; where nothing was said before it, those of the next paragraph."""
     lines: list[str] = []
     for line in text.split("\n")[1:]:
         if not line.strip() or RULE.match(line):

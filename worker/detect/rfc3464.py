@@ -64,7 +64,9 @@ def _status_in_text(notice: Notice) -> list[str]:
     return [
         leaf.text
         for leaf in notice.leaves
-        if leaf.content_type.startswith(("text/", "multipart/")) and FIELD_LINE.search(leaf.text) and STATUS_LINE.search(leaf.text)
+        if leaf.content_type.startswith(("text/", "multipart/"))
+        and FIELD_LINE.search(leaf.text)
+        and STATUS_LINE.search(leaf.text)
     ][:1]
 
 

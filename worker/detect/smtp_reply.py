@@ -10,11 +10,14 @@ from typing import Final
 from worker.domain import STATUS, EnhancedStatusCode
 
 # A three-digit code with a class, at a place where replies stand: at the start of a line or text, after a quote, colon
-# or bracket, or after words that announce it; followed by white space, "-" (continued reply, RFC 5321, 4.2.1) or its end.
+# or bracket, or after words that announce it; followed by white space, "-" (continued reply, RFC 5321, 4.2.1) or the
+# end.
 REPLY: Final = re.compile(
-    r"(?:^|[\n\"'(<>:;,=#|]\s{0,4}|\b(?:said|code|error|reply|response|status|responded|with|was|host|SMTP|failed|rejected)"
+    r"(?:^|[\n\"'(<>:;,=#|]\s{0,4}|\b(?:said|code|error|reply|response|status|responded|with|was|host|SMTP"
+    r"|failed|rejected)"
     r"\b[:;=,]?\s{1,4}[\"'(<]?)"
-    r"([45][0-5]\d|2(?:11|14|2[01]|5[0-2]))(?=[ \t\n\-:,;.)\"'#]|$)(?!\.\d)(?![ \t]*(?:byte|kb|mb|hour|day|min|sec|times|of\b|[/:]\d))",
+    r"([45][0-5]\d|2(?:11|14|2[01]|5[0-2]))(?=[ \t\n\-:,;.)\"'#]|$)(?!\.\d)(?![ \t]*(?:byte|kb|mb|hour|day|min"
+    r"|sec|times|of\b|[/:]\d))",
     re.IGNORECASE,
 )
 BEFORE_STATUS: Final = re.compile(r"(?<![\d.])([245][0-5]\d)[ \-#:(]{1,3}#?(?=[245]\.\d{1,3}\.\d{1,3}(?![\d.]\d))")
@@ -34,7 +37,7 @@ NO_REPLY: Final = Reply()
 
 
 def find_reply(text: str) -> Reply:
-    """Return the reply code and the enhanced code that stand in `text`: a pair that belongs together, if there is one."""
+    """Return the reply code and the enhanced code in `text`: a pair that belongs together, if there is one."""
     if not text:
         return NO_REPLY
     pair = BEFORE_STATUS.search(text)
