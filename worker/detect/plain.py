@@ -9,21 +9,20 @@ from worker.detect.notice import Notice
 from worker.detect.original import original
 from worker.detect.smtp_reply import find_reply
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
+from worker.signs import is_notice_subject
 
 NAME: Final = "plain"
-FAILED: Final = re.compile(
-    r"(?:could|can|did|was|were|is|are|has|have|been|will)(?: ?not|n't)\b[^.]{0,60}\b(?:deliver|sent|send"
-    r"|reach|process|forward|accept|relay|transmit|handle|recogni[sz]e|found|find)"
-    r"|undeliver|non-?deliver|unable to (?:deliver|send|process|relay)|fail(?:ed|ure)|returned"
-    r"|return(?:ing)? (?:mail|message|to sender)|rejected|refused|bounced?\b"
-    r"|permanent(?:ly)? (?:error|fatal)|fatal errors?|unknown|does(?:n't| not) exist|no such|delay"
-    r"|not yet been|has problems|problems? (?:with|delivering)|error",
-    re.IGNORECASE,
-)
 PLAINLY: Final = re.compile(
-    r"(?:could|can|was|were|has|have)(?: ?not|n't) (?:be |been )?(?:deliver|sent|reach)|undeliver|non-?deliver"
-    r"|unable to deliver|deliver\w* .{0,20}fail"
-    r"|(?:was|been) (?:returned|rejected|refused|bounced)|fatal errors?|user unknown|\b5\d\d[ -]5\.\d+\.\d+",
+    r"(?:could|can|was|were|has|have|is|did|been)(?: ?not|n't) (?:yet )?(?:be |been |get )?(?:deliver|sent"
+    r"|send|reach|accept|found|process)"
+    r"|undeliver|non-?deliver|unable to (?:deliver|send|process|relay|handle)|deliver\w*\b.{0,60}\b(?:fail"
+    r"|problem|error|cancel|delay|postpone)"
+    r"|fail(?:ed|ure)? (?:to |of |in |while |during )?deliver|(?:was|been|were|is) (?:returned|rejected"
+    r"|refused|bounced)"
+    r"|(?:error|problem|trouble)s? (?:while |in |with |when )?(?:deliver|sending)|fatal errors?|permanent errors?"
+    r"|(?:user|host|recipient|address|mailbox) (?:is )?unknown|unknown (?:user|recipient|host|address|mailbox)"
+    r"|no such (?:user|address)"
+    r"|failed addresses|invalid (?:user|recipient|address)|does not like recipient|\b5\d\d[ -]5\.\d+\.\d+",
     re.IGNORECASE,
 )
 # "… could not be delivered to the following recipients:": what stands before are the original's own To and Subject.
@@ -41,7 +40,8 @@ DELAYED: Final = re.compile(
     re.IGNORECASE,
 )
 DELAYED_SUBJECT: Final = re.compile(
-    r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|still being retried|\(delay\)"
+    r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|verzögert|retard|ritard|retras|atras"
+    r"|opóźni|försen|forsink|zpožd|задерж|遅延|延迟|延遲|지연|still being retried|\(delay\)"
     r"|delivery warning",
     re.IGNORECASE,
 )
@@ -79,10 +79,16 @@ def detect(notice: Notice) -> DeliveryReport | None:
 
 
 def speaks_of_failure(notice: Notice) -> bool:
-    """Whether a mail system says that something was not delivered; one without its name must say so plainly."""
-    if notice.is_system_sender:
-        return FAILED.search(notice.prose[:6_000]) is not None or FAILED.search(notice.subject) is not None
-    return notice.is_system_mail and "list-id" not in notice.fields and PLAINLY.search(notice.prose[:6_000]) is not None
+    """Whether a mail system says that something was not delivered.
+
+    In plain English, or where it gives its name, by the subject or an SMTP reply: those are the same in any language.
+    """
+    if not notice.is_system_mail or ("list-id" in notice.fields and not notice.is_system_sender):
+        return False
+    words = notice.prose[:6_000]
+    if PLAINLY.search(words):
+        return True
+    return notice.is_system_sender and (is_notice_subject(notice.subject) or find_reply(words).code is not None)
 
 
 def delay_or_failure(notice: Notice) -> Action:
