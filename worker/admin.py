@@ -3,8 +3,8 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from connectors import ConnectorError, Settings, to_json
 from connectors.settings import from_fields, provider_of
@@ -15,6 +15,10 @@ from worker.screen import screen
 from worker.store import accounts, bounces, credentials, inboxes, notices, sends
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
+
+
+CLOCK_SKEW: Final = timedelta(minutes=5)
+"""How far a mail server's clock may be behind ours before mail of the first moments would be missed."""
 
 
 class AdminProblem(Exception):
@@ -56,7 +60,7 @@ def add_inbox(context: Context, request: InboxRequest) -> Inbox:
         state=InboxState.ACTIVE,
         attention=None,
         cursor=None,
-        since=request.since or now,
+        since=request.since or now - CLOCK_SKEW,
         caught_up_at=None,
         last_poll_at=None,
         failures=0,
