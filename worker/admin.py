@@ -16,7 +16,6 @@ from worker.store import accounts, bounces, credentials, inboxes, notices, sends
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 
-
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far a mail server's clock may be behind ours before mail of the first moments would be missed."""
 

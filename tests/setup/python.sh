@@ -21,4 +21,4 @@ rm -rf "$venv"
 echo "Installing into $venv (a minute on the first run)…"
 # Both variables, so that the tools that build the package are pinned too.
 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=$PWD/constraints.txt PIP_BUILD_CONSTRAINT=$PWD/constraints.txt \
-    "$venv/bin/python" -m pip install -q --no-warn-conflicts -e '.[dev]'
+    "$venv/bin/python" -m pip install -qq --no-warn-conflicts -e '.[dev]'
