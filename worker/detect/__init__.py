@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from worker.detect import arf, auto_reply, fluflbounce, held, mdn, mime, plain, report, rfc3464
+from worker.detect import arf, auto_reply, fluflbounce, held, mdn, mime, plain, report, rfc3464, wrapped
 from worker.detect.notice import Notice
 from worker.domain import DeliveryReport, Kind
 
@@ -22,6 +22,7 @@ DETECTORS: Final[tuple[Detector, ...]] = (
     mdn.detect,
     held.detect_challenge,
     rfc3464.detect,
+    wrapped.detect,
     auto_reply.detect,
     held.detect,
     plain.detect,

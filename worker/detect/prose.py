@@ -7,7 +7,7 @@ from worker.detect.address import ADDRESS, TRAILING
 
 # "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr... Deferred", "550 5.1.1 <addr>... User unknown"
 LED: Final = re.compile(
-    r"^[ \t>*|\[-]{0,24}(?:[245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
+    r"^[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
     r"(?:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
     r"|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
     r"(?:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]]?[ \t]*([^\n]*)$",
@@ -32,10 +32,10 @@ def entries(text: str) -> list[tuple[str, str]]:
     for index, match in enumerate(found):
         end = found[index + 1].start() if index + 1 < len(found) else len(text)
         rest = _paragraph(
-            text[match.end() : min(end, match.end() + MAX_ENTRY)], begun=bool(match.group(2).strip(":>.,; "))
+            text[match.end() : min(end, match.end() + MAX_ENTRY)], begun=bool(match.group(3).strip(":>.,; "))
         )
-        said = f"{match.group(2).lstrip(':>.,; ')}\n{rest}".strip()
-        result.append((match.group(1).rstrip(TRAILING), said))
+        said = f"{match.group(1) or ''}{match.group(3).lstrip(':>.,; ')}\n{rest}".strip()
+        result.append((match.group(2).rstrip(TRAILING), said))
     return result
 
 

@@ -14,7 +14,7 @@ from worker.domain import STATUS, EnhancedStatusCode
 # end.
 REPLY: Final = re.compile(
     r"(?:^|[\n\"'(<>:;,=#|]\s{0,4}|\b(?:said|code|error|reply|response|status|responded|with|was|host|SMTP"
-    r"|failed|rejected)"
+    r"|failed|rejected|\w{1,20}code)"
     r"\b[:;=,]?\s{1,4}[\"'(<]?)"
     r"([45][0-5]\d|2(?:11|14|2[01]|5[0-2]))(?=[ \t\n\-:,;.)\"'#]|$)(?!\.\d)(?![ \t]*(?:byte|kb|mb|hour|day|min"
     r"|sec|times|of\b|[/:]\d))",
@@ -22,7 +22,7 @@ REPLY: Final = re.compile(
 )
 BEFORE_STATUS: Final = re.compile(r"(?<![\d.])([245][0-5]\d)[ \-#:(]{1,3}#?(?=[245]\.\d{1,3}\.\d{1,3}(?![\d.]\d))")
 LAST_SUBJECT: Final = 7  # RFC 3463, 3: "security or policy status"; higher ones are versions
-UNLIKELY: Final = frozenset({"200", "400", "404", "500"})  # HTTP's; of these only 500 is an SMTP reply, with a text
+UNLIKELY: Final = frozenset({"400", "404"})  # HTTP's
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def find_reply(text: str) -> Reply:
     pair = BEFORE_STATUS.search(text)
     if pair:
         return Reply(pair.group(1), EnhancedStatusCode.parse(text[pair.end() :]))
-    code = next((m.group(1) for m in REPLY.finditer(text) if m.group(1) not in UNLIKELY or _is_reply(text, m)), None)
+    code = next((m.group(1) for m in REPLY.finditer(text) if m.group(1) not in UNLIKELY), None)
     return Reply(code, find_status(text))
 
 
@@ -58,7 +58,3 @@ def find_status(text: str) -> EnhancedStatusCode | None:
             return code
         first = first or code
     return first
-
-
-def _is_reply(text: str, found: re.Match[str]) -> bool:
-    return found.group(1) == "500" and found.end() < len(text) and not found.start()
