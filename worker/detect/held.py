@@ -40,22 +40,10 @@ REFUSED: Final = re.compile(
 # A word that each pattern needs: asked first, because it costs a tenth.
 HELD_WORDS: Final = ("held", "hold", "quarantin", "moderat", "approval", "pending")
 CHALLENGE_WORDS: Final = (
-    "confirm",
-    "prove",
-    "verif",
-    "show",
-    "challenge",
-    "click",
-    "request",
-    "added",
-    "allow",
-    "whitelist",
-    "reply to this",
-    "spam",
-    "tmda",
-    "boxbe",
-    "mailblocks",
-)
+    "human", "guest list", "challenge", "verif", "approved sender", "allowed sender", "to be added", "spamarrest",
+    "tmda", "boxbe", "mailblocks", "spamblocker", "spam blocker", "spam killer", "legitimate", "confirm", "whitelist",
+    "safe list", "robot",
+)  # fmt: skip
 HEAD: Final = 4_000  # the announcement stands at the beginning
 
 

@@ -7,14 +7,15 @@ from worker.detect.address import ADDRESS, TRAILING
 
 # "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr... Deferred", "550 5.1.1 <addr>... User unknown"
 LED: Final = re.compile(
-    r"^[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
+    r"[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
     r"(?:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
     r"|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
     r"(?:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]]?[ \t]*([^\n]*)$",
-    re.IGNORECASE | re.MULTILINE,
+    re.IGNORECASE,
 )
 SPACE: Final = re.compile(r"\s+")
 MAX_ENTRY: Final = 2_000
+MAX_LINES: Final = 40  # of one entry
 RULE: Final = re.compile(r"^[ \t]*[-=*_#]{4,}")
 
 
@@ -27,30 +28,32 @@ BOILERPLATE: Final = re.compile(
 
 def entries(text: str) -> list[tuple[str, str]]:
     """Return (address, what is said of it) for each line that an address leads; said of it is up to a blank line."""
-    found = list(LED.finditer(text))
+    if "@" not in text:
+        return []
+    lines = text.split("\n")
+    leads = [(number, led) for number, line in enumerate(lines) if "@" in line and (led := LED.match(line))]
+    ends = [*(number for number, _ in leads[1:]), len(lines)]
     result = []
-    for index, match in enumerate(found):
-        end = found[index + 1].start() if index + 1 < len(found) else len(text)
-        rest = _paragraph(
-            text[match.end() : min(end, match.end() + MAX_ENTRY)], begun=bool(match.group(3).strip(":>.,; "))
-        )
-        said = f"{match.group(1) or ''}{match.group(3).lstrip(':>.,; ')}\n{rest}".strip()
-        result.append((match.group(2).rstrip(TRAILING), said))
+    for (number, led), end in zip(leads, ends, strict=False):
+        code, address, rest = led.groups()
+        first = f"{code or ''}{rest.lstrip(':>.,; ')}"
+        more = _paragraph(lines[number + 1 : min(end, number + MAX_LINES)], begun=bool(first))
+        result.append((address.rstrip(TRAILING), f"{first}\n{more}".strip()[:MAX_ENTRY]))
     return result
 
 
-def _paragraph(text: str, *, begun: bool) -> str:
+def _paragraph(lines: list[str], *, begun: bool) -> str:
     """Return the lines up to the first blank one; where nothing was said before it, those of the next paragraph."""
-    lines: list[str] = []
-    for line in text.split("\n")[1:]:
+    kept: list[str] = []
+    for line in lines:
         if not line.strip() or RULE.match(line):
-            if lines or begun:
+            if kept or begun:
                 break
             continue
-        if not lines and not begun and BOILERPLATE.match(line):
+        if not kept and not begun and BOILERPLATE.match(line):
             break
-        lines.append(line.strip())
-    return "\n".join(lines)
+        kept.append(line.strip())
+    return "\n".join(kept)
 
 
 def about(text: str, address: str) -> str:
