@@ -19,7 +19,6 @@ from worker.domain import (
 
 RULES = load_rules(default_rule_paths())
 REPORT = DeliveryReport(kind=Kind.BOUNCE, detector="test")
-PHRASES = [(rule, phrase) for rule in RULES.rules for phrase in rule.contains if not rule.text]
 
 
 def recipient(words, action=Action.FAILED, **known):
@@ -44,16 +43,16 @@ def test_every_rule_is_reached_by_its_example(rule):
     assert spoken.rule == rule.name
 
 
-@pytest.mark.parametrize(("rule", "phrase"), PHRASES, ids=[f"{rule.name}: {phrase}" for rule, phrase in PHRASES])
-def test_no_phrase_is_hidden_by_an_earlier_rule_of_its_own_words(rule, phrase):
+@pytest.mark.parametrize("rule", RULES.rules, ids=lambda rule: rule.name)
+def test_no_phrase_is_hidden_by_an_earlier_rule_of_its_own_words(rule):
     """A phrase that holds another rule's phrase would never be reached: it would be dead knowledge."""
-    earlier = RULES.rules[: RULES.rules.index(rule)]
-    hidden = [
-        other.name
-        for other in earlier
-        if any(word in phrase for word in other.contains) and not (other.text or other.status or other.smtp_code)
+    earlier = [
+        (other.name, word)
+        for other in RULES.rules[: RULES.rules.index(rule)]
+        for word in other.contains
+        if not (other.text or other.status or other.smtp_code)
     ]
-    assert not hidden
+    assert not [(phrase, *by) for phrase in rule.contains for by in earlier if not rule.text and by[1] in phrase]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +63,7 @@ def test_no_phrase_is_hidden_by_an_earlier_rule_of_its_own_words(rule, phrase):
         ("554 5.7.1 <a@b.test>: Recipient address rejected: Access denied", Action.FAILED, "hard", "policy", "sender"),
         ("452 4.2.2 The recipient's inbox is out of storage space", Action.FAILED, "hard", "mailbox_full", "address"),
         ("452 4.2.2 Mailbox full", Action.DELAYED, "pending", "recipient_temporary", "address"),
-        ("550 5.7.509 a.test does not pass DMARC verification and has a DMARC policy of reject", Action.FAILED, "soft", "sender_not_authorised", "sender"),
+        ("550 5.7.509 a.test has a DMARC policy of reject", Action.FAILED, "soft", "sender_not_authorised", "sender"),
         ("421 4.7.26 This mail is unauthenticated", Action.FAILED, "soft", "security_filter", "sender"),
         ("421 4.7.0 [TSS04] temporarily deferred", Action.FAILED, "soft", "security_filter", "sender"),
         ("550 5.7.1 blocked using zen.spamhaus.org", Action.FAILED, "hard", "spam", "sender"),
@@ -96,9 +95,8 @@ def test_prose_is_asked_only_where_the_codes_are_vague():
 
 def test_an_operators_file_goes_first(tmp_path):
     own = tmp_path / "own.toml"
-    own.write_text(
-        'version="1"\n[[rule]]\nname="own"\ncontains=["mailbox is full"]\ntype="hard"\nreason="other"\nfault="address"\n'
-    )
+    rule = 'name="own"\ncontains=["mailbox is full"]\ntype="hard"\nreason="other"\nfault="address"\n'
+    own.write_text(f'version="1"\n[[rule]]\n{rule}')
     rules = load_rules([own, *default_rule_paths()])
     assert classify(rules, REPORT, recipient("552 5.2.2 Mailbox is full")).rule == "own"
 

@@ -6,7 +6,7 @@ the notice's prose asked as well: it is full of words that explain what might ha
 
 from typing import Final, NamedTuple
 
-from worker.classify.rules import Rule, Rules
+from worker.classify.rules import START, Rule, Rules
 from worker.domain import Action, BounceType, DeliveryReport, Fault, Reason, RecipientReport, Verdict
 
 MAX_TEXT: Final = 4_000
@@ -48,20 +48,30 @@ def classify(rules: Rules, report: DeliveryReport, recipient: RecipientReport) -
 
 
 def _first(rules: Rules, evidence: Evidence) -> tuple[Rule, str | None]:
-    for rule in rules.rules:
-        matched, words = _holds(rule, evidence)
+    phrases = _phrases(rules, evidence.text)
+    for place, rule in enumerate(rules.rules):
+        if rule.contains and place not in phrases:
+            continue
+        matched, words = _holds(rule, evidence, phrases.get(place))
         if matched:
             return rule, words
     return FALLBACK, None
 
 
-def _holds(rule: Rule, evidence: Evidence) -> tuple[bool, str | None]:
-    """Whether all of the rule's conditions hold, and the words that did it."""
-    words: str | None = None
-    if rule.contains:
-        words = next((phrase for phrase in rule.contains if phrase in evidence.text), None)
-        if words is None:
-            return False, None
+def _phrases(rules: Rules, text: str) -> dict[int, str]:
+    """Return for each rule that has a phrase in `text` the longest of them."""
+    found: dict[int, str] = {}
+    here = {text[at : at + START] for at in range(len(text) - START + 1)}
+    for start in here & rules.starts.keys():
+        for place, phrase in rules.starts[start]:
+            if phrase in text and len(phrase) > len(found.get(place, "")):
+                found[place] = phrase
+    return found
+
+
+def _holds(rule: Rule, evidence: Evidence, phrase: str | None) -> tuple[bool, str | None]:
+    """Whether all of the rule's other conditions hold, and the words that did it."""
+    words = phrase
     if rule.action and rule.action is not evidence.action:
         return False, None
     if rule.status:

@@ -11,6 +11,7 @@ from worker.domain import SOFT_REASONS, Action, BounceType, Fault, Reason
 
 HERE: Final = Path(__file__).parent
 DEFAULT_FILES: Final = ("vendors.toml", "phrases.en.toml", "status_codes.toml", "reply_codes.toml")
+START: Final = 4  # no phrase is shorter
 KEYS: Final = frozenset(
     {"name", "contains", "text", "status", "smtp_code", "action", "type", "reason", "fault", "vague", "lasting"}
     | {"example", "source"}
@@ -49,10 +50,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """All rules in order, the first match wins; `version` names the files and their versions."""
+    """All rules in order, the first match wins; `version` names the files and their versions.
+
+    `starts` finds phrases by how they begin: (place of the rule, phrase) by the first START characters, so that the
+    cost of a text does not grow with the number of phrases.
+    """
 
     rules: tuple[Rule, ...]
     version: str
+    starts: Mapping[str, tuple[tuple[int, str], ...]]
 
 
 def default_rule_paths() -> tuple[Path, ...]:
@@ -74,7 +80,15 @@ def load_rules(paths: Iterable[Path]) -> Rules:
     names = [rule.name for rule in rules]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RuleError(f"two rules are called {twice!r}")
-    return Rules(rules=tuple(rules), version=" ".join(versions))
+    return Rules(rules=tuple(rules), version=" ".join(versions), starts=_starts(rules))
+
+
+def _starts(rules: Iterable[Rule]) -> dict[str, tuple[tuple[int, str], ...]]:
+    found: dict[str, list[tuple[int, str]]] = {}
+    for place, rule in enumerate(rules):
+        for phrase in rule.contains:
+            found.setdefault(phrase[:START], []).append((place, phrase))
+    return {start: tuple(phrases) for start, phrases in found.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -110,6 +124,8 @@ def _checked(name: str, row: Mapping[str, Any]) -> Rule:
     contains = tuple(row.get("contains", ()))
     if any(not isinstance(phrase, str) or phrase != phrase.casefold() or not phrase.strip() for phrase in contains):
         raise ValueError("a phrase of `contains` is not in lower case")
+    if short := next((phrase for phrase in contains if len(phrase) < START), None):
+        raise ValueError(f"the phrase {short!r} is shorter than {START} characters")
     return Rule(
         name=name,
         type=kind,
