@@ -1,7 +1,6 @@
 """Bytes and encoded words as text: charsets of the wild (RFC 2047), with a fallback for everything."""
 
 import binascii
-import codecs
 import re
 from typing import Final
 
@@ -42,18 +41,10 @@ def decode_charset(data: bytes, charset: str | None) -> str:
         if not name:
             continue
         try:
-            return data.decode(_codec(name))
+            return data.decode(CHARSETS.get(name.lower(), name))
         except (LookupError, UnicodeError, ValueError):
             continue
     return data.decode("latin-1")
-
-
-def _codec(name: str) -> str:
-    """Return a text codec's name. Python's bytes-to-bytes codecs ("hex", "zip") are no charsets."""
-    wanted = CHARSETS.get(name.lower(), name)
-    if not codecs.lookup(wanted)._is_text_encoding:  # noqa: SLF001 - the only place where Python says so
-        raise LookupError(name)
-    return wanted
 
 
 # Names that mail programs write and Python doesn't know; iso-8859-1 in mail is windows-1252 (WHATWG Encoding, 4.2).

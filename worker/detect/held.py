@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-from worker.detect import report
+from worker.detect import address, report
 from worker.detect.notice import Notice
-from worker.domain import DeliveryReport, Kind
+from worker.detect.plain import own_addresses
+from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
 
 NAME: Final = "held"
 HELD: Final = re.compile(
@@ -64,7 +65,14 @@ def detect(notice: Notice) -> DeliveryReport | None:
     words = f"{notice.subject}\n{notice.prose[:HEAD]}"
     if not _mentions(words, HELD_WORDS) or not HELD.search(words) or REFUSED.search(words):
         return None
-    return report.build(notice, Kind.HELD, NAME)
+    return report.build(notice, Kind.HELD, NAME, _recipient(notice))
+
+
+def _recipient(notice: Notice) -> tuple[RecipientReport, ...]:
+    """Return whom the mail was for, where the notice names one person besides its own sender and reader."""
+    own = own_addresses(notice)
+    named = [a for a in address.every(notice.prose[:HEAD]) if address_key(a) not in own]
+    return (RecipientReport(final_recipient=named[0], action=Action.DELAYED),) if len(named) == 1 else ()
 
 
 def _mentions(words: str, needed: tuple[str, ...]) -> bool:

@@ -129,7 +129,7 @@ def _named(notice: Notice, text: str) -> Iterable[tuple[str, str]]:
     failed = address.every(notice.fields.first("x-failed-recipients") or "")
     if failed:
         return [(recipient, prose.about(text, recipient)) for recipient in failed]
-    own = _own_addresses(notice)
+    own = own_addresses(notice)
     led = _merged(
         (a, said) for a, said in prose.entries(text) if address_key(a) not in own and not SYSTEM_NAMES.match(a)
     )
@@ -150,7 +150,7 @@ def _merged(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(recipient, "\n".join(filter(None, said))) for recipient, said in found.values()]
 
 
-def _own_addresses(notice: Notice) -> frozenset[str]:
+def own_addresses(notice: Notice) -> frozenset[str]:
     """Return the addresses of the notice's own sender and reader: they are not who could not be reached."""
     values = (notice.fields.first(name) or "" for name in ("to", "from", "delivered-to", "reply-to"))
     return frozenset(address_key(a) for value in values for a in address.every(value))

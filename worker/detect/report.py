@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from worker.detect.header import Fields, message_ids, read_date
 from worker.detect.notice import Notice
 from worker.detect.original import original
-from worker.domain import Action, DeliveryReport, Kind, RecipientReport
+from worker.domain import Action, DeliveryReport, Kind, OriginalMessage, RecipientReport
 
 
 def build(
@@ -27,7 +27,7 @@ def build(
         detector=detector,
         reporting_mta=reporting_mta,
         recipients=tuple(recipients),
-        original=DeliveryReport(kind=kind, detector=detector).original if plain else original(notice, extra),
+        original=OriginalMessage() if plain else original(notice, extra),
         in_reply_to=tuple(dict.fromkeys(ids)),
         envelope_id=envelope_id,
         date=read_date(fields.first("date")),
