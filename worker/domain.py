@@ -59,7 +59,10 @@ class EnhancedStatusCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientReport:
-    """What a report says of one recipient (RFC 3464, 2.3). Only the address is never absent in the wild."""
+    """What a report says of one recipient (RFC 3464, 2.3). Only the address is never absent in the wild.
+
+    `text` is what the notice's prose says of this recipient, where it says anything.
+    """
 
     final_recipient: str
     original_recipient: str | None = None
