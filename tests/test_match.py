@@ -1,8 +1,13 @@
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
-from tests.fakes.sends import sent
+from tests.fakes.sends import SENT_AT, sent
+from worker import match as ladder
 from worker.domain import DeliveryReport, Kind, Match, OriginalMessage, RecipientReport, Rung, SentEmail
-from worker.match import Doubtful, Key, Unmatched, keys, match, send_keys
+from worker.match import Doubtful, Key, Outcome, Seen, Unmatched, keys, send_keys
 
 
 def report(
@@ -18,6 +23,19 @@ def index(*sends: SentEmail) -> dict[Key, list[SentEmail]]:
         for key in send_keys(send):
             found.setdefault(key, []).append(send)
     return found
+
+
+SEEN = Seen(inbox="alice", address="alice@acme.example", at=SENT_AT + timedelta(minutes=3))
+
+
+def match(
+    told: DeliveryReport,
+    recipient: RecipientReport | None,
+    found: dict[Key, list[SentEmail]],
+    around: tuple[SentEmail, ...] = (),
+    **seen: Any,
+) -> Outcome:
+    return ladder.match(told, recipient, replace(SEEN, **seen), found, around)
 
 
 BOB = RecipientReport(final_recipient="bob@customer.example")
@@ -103,3 +121,96 @@ def test_keys_come_strongest_first_without_repeats_or_empty_ones():
         (Rung.TOKEN, "t"),
         (Rung.DIRECT_REPLY, "b@x"),
     ]
+
+
+# ── thread ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_thread_is_proof_together_with_the_recipient():
+    outcome = match(report(), BOB, index(sent(1, thread_id="t-1")), thread_id="t-1")
+    assert isinstance(outcome, Match)
+    assert outcome.rung is Rung.THREAD
+
+
+def test_a_thread_without_the_recipient_proves_nothing():
+    eve = RecipientReport(final_recipient="eve@x.example")
+    assert match(report(), eve, index(sent(1, thread_id="t-1")), thread_id="t-1") == Unmatched()
+
+
+# ── separate notices ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def separate(subject: str | None = "Quarterly offer", sender: str = "postmaster@customer.example") -> DeliveryReport:
+    text = f"Your email could not be delivered. Subject: {subject}" if subject else "Your email could not be delivered."
+    return DeliveryReport(kind=Kind.BOUNCE, detector="plain", sender=sender, subject="Delivery failure", text=text)
+
+
+OFFER = sent(1, subject="Quarterly offer", message_id="x@crm.example")
+
+
+def test_a_separate_notice_with_recipient_inbox_time_and_subject_attaches():
+    outcome = match(separate(), BOB, {}, (OFFER,))
+    assert isinstance(outcome, Match)
+    assert outcome.rung is Rung.SEPARATE_NOTICE
+    assert 0.8 <= outcome.confidence < 0.9
+    assert any("subject" in line for line in outcome.evidence)
+
+
+def test_without_the_subject_a_person_decides_and_sees_the_candidate():
+    outcome = match(separate(None), BOB, {}, (OFFER,))
+    assert isinstance(outcome, Doubtful)
+    assert [candidate.send.id for candidate in outcome.candidates] == ["s-1"]
+    assert 0.5 < outcome.confidence < 0.8
+
+
+def test_the_same_recipient_written_to_twice_with_one_subject_is_left_to_a_person_with_the_later_first():
+    later = sent(2, subject="Quarterly offer", sent_at=SENT_AT + timedelta(minutes=1))
+    outcome = match(separate(), BOB, {}, (OFFER, later))
+    assert isinstance(outcome, Doubtful)
+    assert [candidate.send.id for candidate in outcome.candidates] == ["s-2", "s-1"]
+
+
+def test_another_subject_speaks_against_an_email():
+    other = sent(2, subject="Invoice 4711", sent_at=SENT_AT + timedelta(minutes=1))
+    outcome = match(separate(), BOB, {}, (OFFER, other))
+    assert isinstance(outcome, Match)
+    assert outcome.send.id == "s-1"
+
+
+def test_a_subject_that_is_given_back_and_differs_does_not_attach():
+    told = replace(separate(None), original=OriginalMessage(subject="Something private"))
+    outcome = match(told, BOB, {}, (OFFER,))
+    assert isinstance(outcome, Doubtful)
+    assert outcome.confidence < 0.5
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [{"at": SENT_AT + timedelta(days=6)}, {"at": SENT_AT - timedelta(hours=2)}],
+    ids=["too late", "before it was sent"],
+)
+def test_outside_the_window_nobody_is_meant(seen):
+    assert match(separate(), BOB, {}, (OFFER,), **seen) == Unmatched()
+
+
+def test_another_inbox_of_the_account_is_weaker():
+    assert isinstance(match(separate(), BOB, {}, (OFFER,), inbox="team"), Doubtful)
+
+
+def test_a_recipient_to_whom_nobody_wrote_touches_nobody():
+    eve = RecipientReport(final_recipient="eve@x.example")
+    assert match(separate(), eve, {}, (OFFER,)) == Unmatched()
+
+
+def test_a_notice_that_names_a_foreign_id_is_never_scored():
+    told = replace(separate(), original=OriginalMessage(message_ids=("private@laptop.example",)))
+    assert match(told, BOB, {}, (OFFER,)) == Unmatched()
+
+
+def test_a_score_never_says_as_much_as_proof_by_id():
+    told = replace(
+        separate(), original=OriginalMessage(subject="Quarterly offer", date="Sun, 22 Nov 2026 10:00:30 +0000")
+    )
+    outcome = match(told, BOB, {}, (OFFER,))
+    assert isinstance(outcome, Match)
+    assert outcome.confidence < 0.9

@@ -280,6 +280,45 @@ def test_a_recipient_that_was_not_written_to_waits_for_a_person(world: World):
     assert world.events() == []
 
 
+def separate_notice(subject: str) -> bytes:
+    """A notice that gives back no id, as gateways write them."""
+    return (
+        "Return-Path: <>\r\nFrom: Postmaster <postmaster@customer.example>\r\nTo: alice@acme.example\r\n"
+        "Subject: Undeliverable mail\r\nDate: Sun, 22 Nov 2026 10:03:00 +0000\r\nMessage-ID: <sep@customer.example>\r\n"
+        "Auto-Submitted: auto-replied\r\n\r\nYour message could not be delivered.\r\n\r\n"
+        f"Subject: {subject}\r\n\r\n<bob@customer.example>: 550 5.1.1 User unknown\r\n"
+    ).encode()
+
+
+def test_a_separate_notice_is_matched_by_what_it_says(world: World):
+    world.inbox()
+    pipeline.register(world.context, [sent(1, subject="Quarterly offer for Bob"), sent(2, subject="Something else")])
+    world.now = NOW - timedelta(hours=1, minutes=50)
+    world.mailboxes["acme/alice"].deliver(separate_notice("Quarterly offer for Bob"), world.now)
+    assert world.work() == {"attached": 1}
+    (entry,) = world.timeline()
+    assert (entry["send_id"], entry["matched_by"]) == ("s-1", "separate_notice")
+    assert entry["confidence"] < 0.9
+
+
+def test_a_separate_notice_that_could_mean_two_emails_waits_with_its_candidates(world: World):
+    world.inbox()
+    pipeline.register(world.context, [sent(n, subject="Quarterly offer") for n in (1, 2)])
+    world.deliver(separate_notice("Quarterly offer"))
+    assert world.work() == {"review": 1}
+    (waiting,) = admin.waiting(world.context, "acme")
+    assert {candidate["send_id"] for candidate in waiting["candidates"]} == {"s-1", "s-2"}
+    assert world.timeline() == []
+
+
+def test_a_separate_notice_that_came_before_its_send_is_found_by_its_recipient(world: World):
+    world.inbox()
+    world.deliver(separate_notice("Quarterly offer for Bob"))
+    assert world.work() == {"unmatched": 1}
+    assert pipeline.register(world.context, [sent(1, subject="Quarterly offer for Bob")]) == 1
+    assert world.work() == {"attached": 1}
+
+
 def test_the_page_and_its_cursor_are_kept_together(world: World):
     inbox = world.inbox()
     for number in range(7):
@@ -398,10 +437,10 @@ def test_a_notice_that_breaks_the_books_is_quarantined_after_some_tries(world: W
 
     real = ledger.judge
 
-    def judge(notice, found, rules):
+    def judge(notice, found, rules, around):
         if "send-2@crm.example" in notice.report.original.message_ids:
             raise ZeroDivisionError
-        return real(notice, found, rules)
+        return real(notice, found, rules, around)
 
     monkeypatch.setattr(ledger, "judge", judge)
     assert world.work() == {"attached": 1}

@@ -216,6 +216,8 @@ class Rung(StrEnum):
     ORIGINAL_MESSAGE_ID = "original_message_id"
     TOKEN = "token"  # noqa: S105 - the rung's name, no secret
     DIRECT_REPLY = "direct_reply"
+    THREAD = "thread"
+    SEPARATE_NOTICE = "separate_notice"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 from worker.attach import attach
 from worker.classify import Rules
 from worker.detect import detect
-from worker.domain import AccountRules, AddressState, SentEmail
+from worker.domain import AccountRules, AddressState, SentEmail, address_key
 from worker.entry import review_entry, timeline_entry
 from worker.identity import report_digest
 from worker.judge import VERDICT_KINDS, Notice, judge
@@ -23,18 +23,22 @@ WOULD_NOTHING = "nothing"
 
 @dataclass(frozen=True, slots=True)
 class Sends:
-    """Sends by the keys that name them."""
+    """Sends by the keys that name them, and by whom they were written to."""
 
     by_key: Mapping[Key, Sequence[SentEmail]]
+    by_address: Mapping[str, Sequence[SentEmail]]
 
     @classmethod
     def of(cls, sends: Iterable[SentEmail]) -> "Sends":
         """Index sends."""
         by_key: defaultdict[Key, list[SentEmail]] = defaultdict(list)
+        by_address: defaultdict[str, list[SentEmail]] = defaultdict(list)
         for send in sends:
             for key in send_keys(send):
                 by_key[key].append(send)
-        return cls(by_key)
+            for recipient in send.recipients:
+                by_address[address_key(recipient.address)].append(send)
+        return cls(by_key, by_address)
 
 
 def would(raw: bytes, source: str, sends: Sends, rules: Rules, now: datetime) -> Iterator[dict[str, Any]]:
@@ -48,11 +52,13 @@ def would(raw: bytes, source: str, sends: Sends, rules: Rules, now: datetime) ->
         report_id=report_digest(raw)[:32],
         report=report,
         inbox="(dry run)",
-        received_at=None,
         found_at=now,
+        received_at=report.date,
         read_by="dry run: nothing was written",
     )
-    judgement = judge(notice, sends.by_key, rules)
+    people = {a for r in report.recipients for a in (r.final_recipient, r.original_recipient) if a}
+    around = {send.id: send for address in people for send in sends.by_address.get(address_key(address), ())}
+    judgement = judge(notice, sends.by_key, rules, tuple(around.values()))
     for finding in judgement.findings:
         send = finding.match.send
         address = AddressState(account=send.account, address=finding.match.recipient.address)

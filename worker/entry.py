@@ -42,7 +42,7 @@ def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
 
 
 def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
-    """Return what waits for a person, in the fields of a timeline entry; `contact_id` is the person's to say."""
+    """Return what waits for a person, in a timeline entry's fields; `contact_id` is the likeliest, and unproven."""
     send = doubt.outcome.send
     return {
         "schema": SCHEMA,
@@ -50,7 +50,7 @@ def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
         "bounce_id": None,
         "report_ids": [notice.report_id],
         "account": send.account,
-        "contact_id": None,
+        "contact_id": doubt.outcome.candidates[0].recipient.contact_id if doubt.outcome.candidates else None,
         "address": doubt.recipient.final_recipient or None,
         "forwarded_to": None,
         "message_id": send.message_id,
@@ -63,7 +63,11 @@ def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
         "smtp_code": doubt.recipient.smtp_code,
         "diagnostic": doubt.recipient.diagnostic_code,
         "rule": doubt.verdict.rule,
-        "confidence": 0.0,
+        "confidence": doubt.outcome.confidence,
+        "candidates": [
+            {"send_id": c.send.id, "contact_id": c.recipient.contact_id, "confidence": c.confidence}
+            for c in doubt.outcome.candidates
+        ],
         "matched_by": doubt.outcome.rung,
         "policy": None,
         "occurred_at": doubt.occurred_at.isoformat(),

@@ -7,7 +7,7 @@ from typing import Final
 
 from worker.classify import Rules, classify
 from worker.domain import DeliveryReport, Evidence, Finding, Kind, Match, RecipientReport, SentEmail, Verdict
-from worker.match import Doubtful, Key, match
+from worker.match import Doubtful, Key, Seen, match
 
 VERDICT_KINDS: Final = frozenset({Kind.BOUNCE, Kind.DELAYED})
 """The only kinds of message that ever touch a timeline."""
@@ -22,14 +22,16 @@ class Notice:
     report_id: str
     report: DeliveryReport
     inbox: str
-    received_at: datetime | None
+    inbox_address: str = ""
+    thread_id: str | None = None
+    received_at: datetime | None = None
     found_at: datetime
     read_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """What a person must decide: the report names a sent email, but proves no recipient of it."""
+    """What a person must decide: a sent email may be meant, but it isn't proven."""
 
     recipient: RecipientReport
     outcome: Doubtful
@@ -46,13 +48,24 @@ class Judgement:
     doubts: tuple[Doubt, ...] = ()
 
 
-def judge(notice: Notice, found: Mapping[Key, Sequence[SentEmail]], rules: Rules) -> Judgement:
-    """Match and classify every recipient of a report. `found` holds the account's sends by the report's keys."""
+def judge(
+    notice: Notice, found: Mapping[Key, Sequence[SentEmail]], rules: Rules, around: Sequence[SentEmail] = ()
+) -> Judgement:
+    """Match and classify every recipient of a report.
+
+    `found` holds the account's sends by the report's keys, `around` those to its recipients shortly before it.
+    """
     findings: list[Finding] = []
     doubts: list[Doubt] = []
     occurred_at = occurred(notice)
+    seen = Seen(
+        inbox=notice.inbox,
+        address=notice.inbox_address,
+        at=notice.received_at or notice.found_at,
+        thread_id=notice.thread_id,
+    )
     for recipient in notice.report.recipients or (None,):
-        outcome = match(notice.report, recipient, found)
+        outcome = match(notice.report, recipient, seen, found, around)
         if isinstance(outcome, Match):
             named = recipient or RecipientReport(final_recipient=outcome.recipient.address)
             verdict = classify(rules, notice.report, named)
@@ -69,7 +82,8 @@ def judge(notice: Notice, found: Mapping[Key, Sequence[SentEmail]], rules: Rules
         elif isinstance(outcome, Doubtful):
             named = recipient or RecipientReport(final_recipient="")
             verdict = classify(rules, notice.report, named)
-            proof = evidence(notice, named, verdict, (f"The notice names the CRM's email {outcome.send.id}.",))
+            best = outcome.candidates[0].evidence if outcome.candidates else ()
+            proof = evidence(notice, named, verdict, best or (f"The notice names the CRM's email {outcome.send.id}.",))
             doubts.append(
                 Doubt(recipient=named, outcome=outcome, verdict=verdict, evidence=proof, occurred_at=occurred_at)
             )

@@ -108,7 +108,7 @@ def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, relea
         values["lease_until"] = now + schedule.LEASE
     with writing(context.engine) as connection:
         inboxes.save_fenced(connection, inbox.id, lease_token, **values)
-        refs = [(envelope.ref, envelope.received_at) for envelope in maybe]
+        refs = [(envelope.ref, envelope.thread_id, envelope.received_at) for envelope in maybe]
         return notices.add(connection, inbox.account, inbox.id, refs, now, now + TURN)
 
 

@@ -10,10 +10,10 @@ from sqlalchemy.engine import Connection
 from worker import entry
 from worker.attach import attach, bounce_id, digest_id
 from worker.classify import Rules
-from worker.domain import AddressState, Bounce, DeliveryReport, Event, Finding, address_key
+from worker.domain import AddressState, Bounce, DeliveryReport, Event, Finding, SentEmail, address_key
 from worker.judge import Judgement, judge
 from worker.judge import Notice as JudgedNotice
-from worker.match import keys
+from worker.match import WINDOW, keys, needs_scoring
 from worker.store import accounts, bounces, notices, outbox, sends
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester
@@ -93,8 +93,9 @@ def _report_id(account: str, item: Read) -> str:
 def _judge_all(
     connection: Connection, account: str, read: Sequence[Read], rules: Rules, digest: Digester
 ) -> list[_Judged]:
-    wanted = {proof.key for item in read if item.report for proof in keys(item.report)}
+    wanted = {proof.key for item in read if item.report for proof in keys(item.report, item.notice.thread_id)}
     found = sends.find(connection, account, wanted, digest)
+    around = _around(connection, account, read)
     judged = []
     for item in read:
         if item.report is None:
@@ -103,12 +104,28 @@ def _judge_all(
             report_id=_report_id(account, item),
             report=item.report,
             inbox=item.inbox.name,
+            inbox_address=item.inbox.address,
+            thread_id=item.notice.thread_id,
             received_at=item.notice.received_at,
             found_at=item.notice.found_at,
             read_by=item.read_by,
         )
-        judged.append(_Judged(read=item, notice=notice, judgement=judge(notice, found, rules)))
+        judged.append(_Judged(read=item, notice=notice, judgement=judge(notice, found, rules, around)))
     return judged
+
+
+def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[SentEmail]:
+    """Return the sends to the recipients of those notices that give back no id, within the window before they came."""
+    people: set[str] = set()
+    times: list[datetime] = []
+    for item in read:
+        if item.report and needs_scoring(item.report):
+            named = ((r.final_recipient, r.original_recipient) for r in item.report.recipients)
+            people |= {address for pair in named for address in pair if address}
+            times.append(item.notice.received_at or item.notice.found_at)
+    if not people:
+        return []
+    return sends.around(connection, account, people, min(times) - WINDOW, max(times) + notices.CLOCK_SKEW)
 
 
 def _attach_all(connection: Connection, account: str, judged: Sequence[_Judged], now: datetime) -> None:

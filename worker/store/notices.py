@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from worker.domain import SentEmail, address_key
-from worker.match import send_keys
+from worker.match import WINDOW, send_keys
 from worker.store.database import insert, locked
 from worker.store.inboxes import InboxState
 from worker.store.keyring import Digester
@@ -21,8 +21,6 @@ from worker.store.schema import inboxes, notice_keys, notices
 from worker.store.schema import send_keys as send_key_rows
 
 UNMATCHED_DAYS: Final = 14
-RECIPIENT_WINDOW: Final = timedelta(days=5)
-"""How long after a send a notice may come that names only its recipient: what mail servers keep retrying for."""
 CLOCK_SKEW: Final = timedelta(hours=1)
 
 
@@ -48,6 +46,7 @@ class Notice:
     inbox_id: str
     ref: str
     attempts: int
+    thread_id: str | None
     received_at: datetime | None
     found_at: datetime
 
@@ -56,11 +55,11 @@ def add(
     connection: Connection,
     account: str,
     inbox_id: str,
-    found: Iterable[tuple[str, datetime | None]],
+    found: Iterable[tuple[str, str | None, datetime | None]],
     now: datetime,
     next_attempt_at: datetime,
 ) -> list[int]:
-    """Keep (reference, time received) as pending; return the ids of those that were not known."""
+    """Keep (reference, thread, time received) as pending; return the ids of those that were not known."""
     rows = [
         {
             "account": account,
@@ -70,9 +69,10 @@ def add(
             "attempts": 0,
             "next_attempt_at": next_attempt_at,
             "found_at": now,
+            "thread_id": thread_id,
             "received_at": received_at,
         }
-        for ref, received_at in found
+        for ref, thread_id, received_at in found
     ]
     if not rows:
         return []
@@ -168,7 +168,7 @@ def requeue_for(connection: Connection, batch: Sequence[SentEmail], digest: Dige
             notice_keys.c.digest.in_(
                 {digest(send.account, "recipient", address_key(r.address)) for r in send.recipients}
             ),
-            notices.c.received_at.between(send.sent_at - CLOCK_SKEW, send.sent_at + RECIPIENT_WINDOW),
+            notices.c.received_at.between(send.sent_at - CLOCK_SKEW, send.sent_at + WINDOW),
         )
         for send in batch
     ]

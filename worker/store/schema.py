@@ -175,6 +175,7 @@ notices = sa.Table(
     sa.Column("next_attempt_at", Moment, nullable=False),
     sa.Column("found_at", Moment, nullable=False),
     sa.Column("received_at", Moment),
+    _maybe("thread_id"),
     sa.UniqueConstraint("inbox_id", "ref", name="notices_inbox_ref"),
     sa.Index("notices_due", "state", "next_attempt_at"),
 )

@@ -31,6 +31,8 @@ LATE_FIELDS: Final = (
 """Fields that a repeat of a send may add: a CRM often learns them only after the mail has left."""
 
 LOAD_AT_ONCE: Final = 500
+MOST_AROUND: Final = 2_000
+"""Sends that are scored for a batch at the most; so many emails to its recipients in a window is no ordinary CRM."""
 
 
 def register(connection: Connection, batch: Sequence[SentEmail], digest: Digester, now: datetime) -> None:
@@ -73,6 +75,23 @@ def find(
         if row.send_id in loaded:
             found[wanted[bytes(row.digest)]].append(loaded[row.send_id])
     return found
+
+
+def around(
+    connection: Connection, account: str, addresses: Iterable[str], since: datetime, until: datetime
+) -> list[SentEmail]:
+    """Return the account's sends to any of `addresses` between two moments."""
+    keys = sorted({address_key(address) for address in addresses})
+    same = sa.and_(sends.c.account == send_recipients.c.account, sends.c.id == send_recipients.c.send_id)
+    query = (
+        sa.select(sends.c.id)
+        .join(send_recipients, same)
+        .where(
+            sends.c.account == account, send_recipients.c.address_key.in_(keys), sends.c.sent_at.between(since, until)
+        )
+        .limit(MOST_AROUND)
+    )
+    return list(load(connection, account, set(connection.execute(query).scalars())).values())
 
 
 def load(connection: Connection, account: str, ids: Iterable[str]) -> dict[str, SentEmail]:

@@ -190,6 +190,7 @@ def upgrade() -> None:
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("found_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True)),
+        sa.Column("thread_id", sa.Text()),
         sa.UniqueConstraint("inbox_id", "ref", name="notices_inbox_ref"),
     )
     op.create_index("notices_due", "notices", ["state", "next_attempt_at"])

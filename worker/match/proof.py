@@ -1,8 +1,4 @@
-"""The ladder of proof: which sent email, and which of its recipients, does a report speak of?
-
-`keys` says what to look up; `match` decides. Only proof by an id that the CRM's own email carried stands here: a report
-that names none of them touches nobody.
-"""
+"""Proof by something that only our own email carried: its Message-ID, a token, its thread."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +14,13 @@ from worker.domain import (
     address_key,
     bare_id,
 )
+from worker.match.outcome import Doubtful, Outcome, Unmatched
 
 CONFIDENCE: Final[Mapping[Rung, float]] = {
     Rung.ORIGINAL_MESSAGE_ID: 0.99,
     Rung.TOKEN: 0.97,
     Rung.DIRECT_REPLY: 0.9,
+    Rung.THREAD: 0.85,
 }
 """How sure each rung is, in the order in which they are tried. A reply may name an earlier mail of its thread."""
 
@@ -46,54 +44,40 @@ class Proof:
     key: Key
 
 
-@dataclass(frozen=True, slots=True)
-class Unmatched:
-    """No email of this account is named: nobody is touched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Doubtful:
-    """An email of this account is named, but not a recipient that it was written to: a person decides."""
-
-    send: SentEmail
-    rung: Rung
-    why: str
-
-
-Outcome = Match | Doubtful | Unmatched
-
-
 def send_keys(send: SentEmail) -> tuple[Key, ...]:
     """Return everything that a report may name `send` by."""
     ids = [Key("message_id", bare_id(send.message_id))] if send.message_id else []
-    return (*ids, *(Key("token", token) for token in (send.tracking_id, send.envelope_id) if token))
+    tokens = (Key("token", token) for token in (send.tracking_id, send.envelope_id) if token)
+    return (*ids, *tokens, *([Key("thread", send.thread_id)] if send.thread_id else []))
 
 
-def keys(report: DeliveryReport) -> tuple[Proof, ...]:
-    """Return what to look up for `report`, the strongest proof first."""
+def keys(report: DeliveryReport, thread_id: str | None = None) -> tuple[Proof, ...]:
+    """Return what to look up for `report`, the strongest proof first. `thread_id` is the provider's, if it has one."""
     tokens = [*report.original.tokens, *([report.envelope_id] if report.envelope_id else [])]
     found = [
         *(Proof(Rung.ORIGINAL_MESSAGE_ID, Key("message_id", bare_id(i))) for i in report.original.message_ids),
         *(Proof(Rung.TOKEN, Key("token", token)) for token in tokens),
         *(Proof(Rung.DIRECT_REPLY, Key("message_id", bare_id(i))) for i in report.in_reply_to),
+        *([Proof(Rung.THREAD, Key("thread", thread_id))] if thread_id else []),
     ]
     return tuple(dict.fromkeys(proof for proof in found if proof.key.value))
 
 
-def match(
-    report: DeliveryReport, recipient: RecipientReport | None, found: Mapping[Key, Sequence[SentEmail]]
+def prove(
+    report: DeliveryReport,
+    recipient: RecipientReport | None,
+    found: Mapping[Key, Sequence[SentEmail]],
+    thread_id: str | None = None,
 ) -> Outcome:
-    """Say which recipient of which email one recipient's report speaks of.
-
-    `recipient` is None where the report names none. `found` holds the account's emails by the keys of `keys(report)`.
-    """
+    """Say whose email a report names by id; see `match`."""
     doubt: Doubtful | None = None
-    for proof in keys(report):
+    for proof in keys(report, thread_id):
         for send in found.get(proof.key, ()):
             outcome = _recipient_of(send, recipient, proof)
             if isinstance(outcome, Match):
                 return outcome
-            doubt = doubt or outcome
+            if proof.rung is not Rung.THREAD:  # a thread proves nothing without the recipient
+                doubt = doubt or outcome
         # A weaker rung may not overrule the email that a stronger one named.
         if doubt and proof.rung is Rung.ORIGINAL_MESSAGE_ID:
             return doubt
@@ -109,12 +93,12 @@ def _recipient_of(send: SentEmail, report: RecipientReport | None, proof: Proof)
     original = _written_to(send, report.original_recipient)
     if original is not None:
         return _proven(send, original, proof, forwarded_to=report.final_recipient)
-    return Doubtful(send, proof.rung, f"the email was not written to {report.final_recipient}")
+    return Doubtful(send=send, rung=proof.rung, why=f"the email was not written to {report.final_recipient}")
 
 
 def _sole_recipient(send: SentEmail, proof: Proof) -> Match | Doubtful:
     if len(send.recipients) != 1:
-        return Doubtful(send, proof.rung, "the notice names no recipient and the email had several")
+        return Doubtful(send=send, rung=proof.rung, why="the notice names no recipient and the email had several")
     return _proven(send, send.recipients[0], proof, factor=UNNAMED_RECIPIENT)
 
 
@@ -143,6 +127,7 @@ def _evidence(
         Rung.ORIGINAL_MESSAGE_ID: "The notice gives back the original's Message-ID",
         Rung.TOKEN: "The notice gives back the original's token",
         Rung.DIRECT_REPLY: "The notice is a direct reply to Message-ID",
+        Rung.THREAD: "The mail provider put the notice in the thread",
     }[proof.rung]
     yield f"{where} {proof.key.value}, which is the CRM's email {send.id}."
     if forwarded_to:
