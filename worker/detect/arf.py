@@ -28,12 +28,10 @@ def detect(notice: Notice) -> DeliveryReport | None:
 
 def _junk_mail_report(notice: Notice) -> DeliveryReport | None:
     """Read what Outlook.com's Junk Mail Reporting sends: the message alone, with a field of its own before it."""
+    if not notice.sender.lower().strip("<>").startswith("staff@"):
+        return None
     returned = notice.returned
-    if (
-        returned is None
-        or "x-hmxmroriginalrecipient" not in returned.fields
-        or not notice.sender.lower().strip("<>").startswith("staff@")
-    ):
+    if returned is None or "x-hmxmroriginalrecipient" not in returned.fields:
         return None
     named = address.recipient(returned.fields.first("x-hmxmroriginalrecipient"))
     recipients = (RecipientReport(final_recipient=named, action=Action.DELIVERED),) if named else ()

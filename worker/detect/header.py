@@ -29,7 +29,11 @@ class Fields:
         self.items: tuple[tuple[str, str], ...] = tuple(items)
         by_name: dict[str, list[str]] = {}
         for name, value in self.items:
-            by_name.setdefault(name.lower(), []).append(value)
+            key = name.lower()
+            if key in by_name:
+                by_name[key].append(value)
+            else:
+                by_name[key] = [value]
         self._by_name = by_name
 
     def __contains__(self, name: str) -> bool:
@@ -45,7 +49,8 @@ class Fields:
 
     def every(self, name: str) -> tuple[str, ...]:
         """Return all fields called `name` (lower case), unfolded and stripped."""
-        return tuple(unfold(value) for value in self._by_name.get(name, ()))
+        values = self._by_name.get(name)
+        return tuple(map(unfold, values)) if values else ()
 
     def text(self, name: str) -> str:
         """Return the first field called `name` with its encoded words decoded; empty where there is none."""
