@@ -20,7 +20,9 @@ def build(
 ) -> DeliveryReport:
     """Return the report of `notice`: recipients as given, the rest as its header and its returned part say."""
     fields = notice.fields
-    ids = tuple(i for name in ("in-reply-to", "references") for value in fields.every(name) for i in message_ids(value))
+    # The nearest first: References ends with the message that is answered (RFC 5322, 3.6.4).
+    references = [i for value in fields.every("references") for i in message_ids(value)]
+    ids = [*(i for value in fields.every("in-reply-to") for i in message_ids(value)), *reversed(references)]
     plain = kind is Kind.NONE
     return DeliveryReport(
         kind=kind,
