@@ -287,3 +287,28 @@ def test_every_command_has_a_help_text(cli: Deployment):
         "bounces show",
     ):
         assert "Usage" in cli.command(*command.split(), "--help")
+
+
+def test_broken_mail_stops_nothing(cli: Deployment, maildir: Path):
+    head = b"From: MAILER-DAEMON@mx.example\nSubject: Undelivered Mail\nContent-Type: multipart/report; boundary=b0\n\n"
+    nested = b"".join(b"--b%d\nContent-Type: multipart/mixed; boundary=b%d\n\n" % (n, n + 1) for n in range(10_000))
+    broken = {
+        "empty": b"",
+        "binary": b"From: MAILER-DAEMON\n\n" + bytes(range(256)) * 200,
+        "cut-off": dsn()[:700],
+        "nested": head + nested,
+        "huge": head + b"x" * 50_000_000,
+        "charset": dsn().replace(b"text/plain", b"text/plain; charset=klingon-42"),
+        "header-only": head.strip(),
+        "surrogates": dsn().replace(b"User unknown", b"\xed\xb0\x80\x00\xff unknown user"),
+    }
+    for name, raw in broken.items():
+        (maildir / "new" / f"0.{name}").write_bytes(raw)
+    add(cli, maildir)
+    cli.register([send()])
+    said = cli.command("poll", "--once")
+    assert "(0 failed)" in said
+    assert "Traceback" not in said
+    assert len(cli.rows("timeline", "--all")) == 1
+    (health,) = cli.rows("inbox", "list")
+    assert (health["state"], health["attention"], health["notices"].get("pending", 0)) == ("active", None, 0)
