@@ -1,13 +1,27 @@
 """match → classify, for one report: what it says of whom, with its evidence. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from worker.classify import Rules, classify
-from worker.domain import DeliveryReport, Evidence, Finding, Kind, Match, RecipientReport, SentEmail, Verdict
+from worker.domain import (
+    Action,
+    DeliveryReport,
+    Evidence,
+    Finding,
+    Kind,
+    Match,
+    RecipientReport,
+    SentEmail,
+    Verdict,
+    address_key,
+)
 from worker.match import Doubtful, Key, Seen, match
+
+VERDICT_ACTIONS: Final = frozenset({Action.FAILED, Action.DELAYED})
+"""What a report must say of a recipient to touch a timeline: the others in it were served."""
 
 VERDICT_KINDS: Final = frozenset({Kind.BOUNCE, Kind.DELAYED})
 """The only kinds of message that ever touch a timeline."""
@@ -64,8 +78,11 @@ def judge(
         at=notice.received_at or notice.found_at,
         thread_id=notice.thread_id,
     )
-    for recipient in notice.report.recipients or (None,):
+    for recipient in _concerned(notice.report):
         outcome = match(notice.report, recipient, seen, found, around)
+        if isinstance(outcome, Match) and recipient is not None and _contradicted(notice.report, recipient):
+            why = "the notice says that this recipient was served as well"
+            outcome = Doubtful(send=outcome.send, rung=outcome.rung, why=why, candidates=(outcome,))
         if isinstance(outcome, Match):
             named = recipient or RecipientReport(final_recipient=outcome.recipient.address)
             verdict = classify(rules, notice.report, named)
@@ -88,6 +105,20 @@ def judge(
                 Doubt(recipient=named, outcome=outcome, verdict=verdict, evidence=proof, occurred_at=occurred_at)
             )
     return Judgement(findings=tuple(findings), doubts=tuple(doubts))
+
+
+def _concerned(report: DeliveryReport) -> Iterable[RecipientReport | None]:
+    """Return the recipients that weren't served; one None where a report names no recipient at all."""
+    if not report.recipients:
+        return (None,)
+    return (recipient for recipient in report.recipients if recipient.action in VERDICT_ACTIONS)
+
+
+def _contradicted(report: DeliveryReport, recipient: RecipientReport) -> bool:
+    """Whether another block of the same report says that the same recipient was served: one crafted to pass does."""
+    address = address_key(recipient.final_recipient)
+    others = (r for r in report.recipients if address_key(r.final_recipient) == address)
+    return any(other.action not in VERDICT_ACTIONS for other in others)
 
 
 def occurred(notice: Notice) -> datetime:

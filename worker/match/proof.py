@@ -38,10 +38,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A key found in a report, and the rung that it stands on."""
+    """A key found in a report, and the rung that it stands on. `tokens` are all that the report gives back."""
 
     rung: Rung
     key: Key
+    tokens: tuple[str, ...] = ()
 
 
 def send_keys(send: SentEmail) -> tuple[Key, ...]:
@@ -54,8 +55,9 @@ def send_keys(send: SentEmail) -> tuple[Key, ...]:
 def keys(report: DeliveryReport, thread_id: str | None = None) -> tuple[Proof, ...]:
     """Return what to look up for `report`, the strongest proof first. `thread_id` is the provider's, if it has one."""
     tokens = [*report.original.tokens, *([report.envelope_id] if report.envelope_id else [])]
+    given = report.original.tokens
     found = [
-        *(Proof(Rung.ORIGINAL_MESSAGE_ID, Key("message_id", bare_id(i))) for i in report.original.message_ids),
+        *(Proof(Rung.ORIGINAL_MESSAGE_ID, Key("message_id", bare_id(i)), given) for i in report.original.message_ids),
         *(Proof(Rung.TOKEN, Key("token", token)) for token in tokens),
         *(Proof(Rung.DIRECT_REPLY, Key("message_id", bare_id(i))) for i in report.in_reply_to),
         *([Proof(Rung.THREAD, Key("thread", thread_id))] if thread_id else []),
@@ -87,6 +89,8 @@ def prove(
 def _recipient_of(send: SentEmail, report: RecipientReport | None, proof: Proof) -> Match | Doubtful:
     if report is None:
         return _sole_recipient(send, proof)
+    if send.tracking_id and proof.tokens and send.tracking_id not in proof.tokens:
+        return Doubtful(send=send, rung=proof.rung, why="the notice gives back a tracking token that isn't the email's")
     final = _written_to(send, report.final_recipient)
     if final is not None:
         return _proven(send, final, proof)
