@@ -18,7 +18,10 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImapSettings:
-    """An IMAP inbox. `folders` empty means INBOX and the server's junk folder; timeouts are in seconds."""
+    """An IMAP inbox. `folders` empty means INBOX and the server's junk folder; timeouts are in seconds.
+
+    `authserv_id` is the name under which this provider writes Authentication-Results (RFC 8601, 2.5), if it does.
+    """
 
     host: str
     username: str
@@ -26,6 +29,7 @@ class ImapSettings:
     security: Security = Security.TLS
     folders: tuple[str, ...] = ()
     ca_file: str | None = None
+    authserv_id: str | None = None
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
 
@@ -36,6 +40,7 @@ class MaildirSettings:
 
     path: str
     folders: tuple[str, ...] = ()
+    authserv_id: str | None = None
 
 
 Settings = ImapSettings | MaildirSettings

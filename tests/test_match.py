@@ -214,3 +214,25 @@ def test_a_score_never_says_as_much_as_proof_by_id():
     outcome = match(told, BOB, {}, (OFFER,))
     assert isinstance(outcome, Match)
     assert outcome.confidence < 0.9
+
+
+@pytest.mark.parametrize(
+    ("authserv_id", "results", "attached"),
+    [
+        ("mx.acme.example", "mx.acme.example; dmarc=fail header.from=customer.example", False),
+        ("mx.acme.example", "mx.acme.example; dmarc=pass header.from=customer.example", True),
+        ("mx.acme.example", "forged.example; dmarc=fail", True),
+        (None, "mx.acme.example; dmarc=fail", True),
+    ],
+    ids=["own provider, failed", "own provider, passed", "somebody else's", "none is believed"],
+)
+def test_only_the_inboxes_own_provider_is_believed_about_authentication(authserv_id, results, attached):
+    told = replace(separate(), authentication_results=(results,))
+    assert isinstance(match(told, BOB, {}, (OFFER,), authserv_id=authserv_id), Match) is attached
+
+
+def test_authentication_counts_for_nothing_against_proof_by_id():
+    told = replace(report(ids=("send-1@crm.example",)), authentication_results=("mx.acme.example; dmarc=fail",))
+    outcome = match(told, BOB, index(sent(1)), authserv_id="mx.acme.example")
+    assert isinstance(outcome, Match)
+    assert outcome.confidence == 0.99

@@ -80,12 +80,14 @@ class OriginalMessage:
     """What a report gives back of the message that it speaks of.
 
     `message_id` is the RFC 5322 Message-ID without angle brackets. `message_ids` holds every id under which the report
-    names the original, the best first. `tokens` are values of tracking headers found in the returned part.
+    names the original, the best first. `tokens` are values of tracking headers found in the returned part,
+    `return_tokens` what stands behind a plus in the address to which the report came back (VERP).
     """
 
     message_id: str | None = None
     message_ids: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+    return_tokens: tuple[str, ...] = ()
     sender: str | None = None
     to: str | None = None
     subject: str | None = None
@@ -97,7 +99,8 @@ class DeliveryReport:
     """What one message says, whatever its format (RFC 3464, 6522, 6533, or none of them).
 
     `text` is the notice's own prose, without the returned message. `in_reply_to` holds the ids of In-Reply-To and
-    References. `warnings` say in plain words what was cut off or malformed.
+    References, the nearest first. `authentication_results` are those fields (RFC 8601), the outermost first: only one
+    that the inbox's own provider wrote may be believed. `warnings` say in plain words what was cut off or malformed.
     """
 
     kind: Kind
@@ -107,6 +110,7 @@ class DeliveryReport:
     original: OriginalMessage = field(default_factory=OriginalMessage)
     in_reply_to: tuple[str, ...] = ()
     envelope_id: str | None = None
+    authentication_results: tuple[str, ...] = ()
     date: datetime | None = None
     sender: str | None = None
     subject: str | None = None

@@ -38,6 +38,7 @@ class Notice:
     inbox: str
     inbox_address: str = ""
     thread_id: str | None = None
+    authserv_id: str | None = None
     received_at: datetime | None = None
     found_at: datetime
     read_by: str
@@ -77,6 +78,7 @@ def judge(
         address=notice.inbox_address,
         at=notice.received_at or notice.found_at,
         thread_id=notice.thread_id,
+        authserv_id=notice.authserv_id,
     )
     for recipient in _concerned(notice.report):
         outcome = match(notice.report, recipient, seen, found, around)

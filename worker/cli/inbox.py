@@ -49,6 +49,9 @@ def add(
     username: Annotated[str | None, typer.Option(help="imap: default: the address.")] = None,
     ca_file: Annotated[str | None, typer.Option(help="imap: the certificate authority of a private server.")] = None,
     password_env: PasswordEnv = None,
+    authserv_id: Annotated[
+        str | None, typer.Option(help="Name by which this provider signs Authentication-Results (RFC 8601).")
+    ] = None,
 ) -> None:
     """Connect an inbox.
 
@@ -65,6 +68,7 @@ def add(
     given: dict[str, Any] = {"path": path, "host": host, "port": port, "security": security, "ca_file": ca_file}
     if provider == "imap":
         given |= {"username": username or address, "port": port or (993 if (security or "tls") == "tls" else 143)}
+    given["authserv_id"] = authserv_id
     given = {key: value for key, value in given.items() if value is not None} | {"folders": folder or []}
     moment = parse_date(since)
     with told():

@@ -55,6 +55,7 @@ def send_keys(send: SentEmail) -> tuple[Key, ...]:
 def keys(report: DeliveryReport, thread_id: str | None = None) -> tuple[Proof, ...]:
     """Return what to look up for `report`, the strongest proof first. `thread_id` is the provider's, if it has one."""
     tokens = [*report.original.tokens, *([report.envelope_id] if report.envelope_id else [])]
+    tokens += report.original.return_tokens
     given = report.original.tokens
     found = [
         *(Proof(Rung.ORIGINAL_MESSAGE_ID, Key("message_id", bare_id(i)), given) for i in report.original.message_ids),

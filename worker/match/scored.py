@@ -4,6 +4,7 @@ A score is a confidence, not a proof: only one that reaches the threshold, and l
 attaches; any other waits for a person with its candidates.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ SUBJECT: Final = 0.25
 OTHER_SUBJECT: Final = -0.35
 SAME_MINUTE: Final = 0.1
 AUTHOR: Final = 0.05
+UNAUTHENTICATED: Final = -0.2
+FAILED: Final = re.compile(r"\b(?:dmarc|spf|dkim)\s*=\s*fail\b", re.IGNORECASE)
 SOON: Final[tuple[tuple[timedelta, float], ...]] = (
     (timedelta(minutes=10), 0.15),
     (timedelta(days=1), 0.1),
@@ -47,12 +50,17 @@ GATEWAYS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Where and when a report came: the inbox's name and address, the time, and the provider's thread."""
+    """Where and when a report came: the inbox's name and address, the time, and the provider's thread.
+
+    `authserv_id` is the name under which the inbox's own provider writes Authentication-Results (RFC 8601, 2.5);
+    those of anybody else count for nothing.
+    """
 
     inbox: str
     address: str
     at: datetime
     thread_id: str | None = None
+    authserv_id: str | None = None
     threshold: float = THRESHOLD
 
 
@@ -91,6 +99,7 @@ def _scored(report: DeliveryReport, send: SentEmail, to: Recipient, seen: Seen) 
         _subject(report, send),
         _date(report, send),
         _author(report, to, seen),
+        _authentication(report, seen),
     ]
     counted = [(weight, text) for weight, text in signs if weight]
     total = sum(weight for weight, _ in counted)
@@ -155,6 +164,15 @@ def _author(report: DeliveryReport, to: Recipient, seen: Seen) -> Sign:
     own = {_domain(to.address), _domain(seen.address)}
     known = domain in own or any(domain == gateway or domain.endswith(f".{gateway}") for gateway in GATEWAYS)
     return (AUTHOR if domain and known else 0.0), f"It was written at {domain}."
+
+
+def _authentication(report: DeliveryReport, seen: Seen) -> Sign:
+    """Genuine notices often fail DMARC, so a failure only lowers what nothing proves."""
+    if seen.authserv_id is None:
+        return 0.0, ""
+    own = (v for v in report.authentication_results if v.split(";")[0].split()[:1] == [seen.authserv_id])
+    failed = FAILED.search(next(own, ""))
+    return (UNAUTHENTICATED, f"The inbox's provider says of it: {failed.group()}.") if failed else (0.0, "")
 
 
 def _domain(address: str) -> str:

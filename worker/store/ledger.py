@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
+from connectors.settings import from_json
 from worker import entry
 from worker.attach import attach, bounce_id, digest_id
 from worker.classify import Rules
@@ -106,6 +107,7 @@ def _judge_all(
             inbox=item.inbox.name,
             inbox_address=item.inbox.address,
             thread_id=item.notice.thread_id,
+            authserv_id=from_json(item.inbox.provider, item.inbox.settings).authserv_id,
             received_at=item.notice.received_at,
             found_at=item.notice.found_at,
             read_by=item.read_by,
