@@ -96,14 +96,10 @@ class Part:
         if not pieces and (guess := GUESSED_BOUNDARY.search(self.body)):
             self.warn("the boundary of the parts was guessed")  # the header says none, or another
             pieces = _split(self.body, guess.group(1))
-        elif (
-            pieces
-            and self._depth == 0
-            and b"--" + boundary.encode("utf-8", "replace").rstrip() + b"--" not in self.body
-        ):
-            self.warn("the end of the message is missing")
         if len(pieces) > MAX_PARTS:
             self.warn(f"only the first {MAX_PARTS} parts were read")
+        elif pieces and self._depth == 0 and f"--{boundary}--".encode("utf-8", "replace") not in self.body:
+            self.warn("the end of the message is missing")
         return tuple(Part(piece, self._depth + 1, self.warnings) for piece in pieces[:MAX_PARTS])
 
     @lazy
