@@ -91,14 +91,15 @@ class Part:
         if self._depth >= MAX_DEPTH:
             self.warn(f"parts within parts were read {MAX_DEPTH} levels deep")
             return ()
-        boundary = self.parameters.get("boundary") or ""
-        pieces = _split(self.body, boundary.encode("utf-8", "replace").rstrip()) if boundary else []
+        boundary = (self.parameters.get("boundary") or "").encode("utf-8", "replace").rstrip()
+        pieces = _split(self.body, boundary) if boundary else []
         if not pieces and (guess := GUESSED_BOUNDARY.search(self.body)):
             self.warn("the boundary of the parts was guessed")  # the header says none, or another
-            pieces = _split(self.body, guess.group(1))
+            boundary = guess.group(1)
+            pieces = _split(self.body, boundary)
         if len(pieces) > MAX_PARTS:
             self.warn(f"only the first {MAX_PARTS} parts were read")
-        elif pieces and self._depth == 0 and f"--{boundary}--".encode("utf-8", "replace") not in self.body:
+        elif pieces and self._depth == 0 and b"--" + boundary + b"--" not in self.body:
             self.warn("the end of the message is missing")
         return tuple(Part(piece, self._depth + 1, self.warnings) for piece in pieces[:MAX_PARTS])
 
