@@ -158,7 +158,10 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a recipient's report comes to, and the rule that said so."""
+    """What a recipient's report comes to, and the rule that said so.
+
+    `verified` is False where the words that decided have no public source: then a person decides.
+    """
 
     type: BounceType
     reason: Reason
@@ -166,6 +169,7 @@ class Verdict:
     rule: str
     rules_version: str
     matched_text: str | None = None
+    verified: bool = True
 
 
 class SendKind(StrEnum):

@@ -18,7 +18,7 @@ from worker.domain import (
     Verdict,
     address_key,
 )
-from worker.match import Doubtful, Key, Seen, match
+from worker.match import Doubtful, Key, Seen, Unmatched, match
 
 VERDICT_ACTIONS: Final = frozenset({Action.FAILED, Action.DELAYED})
 """What a report must say of a recipient to touch a timeline: the others in it were served."""
@@ -85,9 +85,15 @@ def judge(
         if isinstance(outcome, Match) and recipient is not None and _contradicted(notice.report, recipient):
             why = "the notice says that this recipient was served as well"
             outcome = Doubtful(send=outcome.send, rung=outcome.rung, why=why, candidates=(outcome,))
+        if isinstance(outcome, Unmatched):
+            continue
+        named = recipient or RecipientReport(
+            final_recipient=outcome.recipient.address if isinstance(outcome, Match) else ""
+        )
+        verdict = classify(rules, notice.report, named)
+        if isinstance(outcome, Match) and not verdict.verified:
+            outcome = _unverified(outcome)
         if isinstance(outcome, Match):
-            named = recipient or RecipientReport(final_recipient=outcome.recipient.address)
-            verdict = classify(rules, notice.report, named)
             findings.append(
                 Finding(
                     report_id=notice.report_id,
@@ -98,15 +104,24 @@ def judge(
                     evidence=evidence(notice, named, verdict, outcome.evidence),
                 )
             )
-        elif isinstance(outcome, Doubtful):
-            named = recipient or RecipientReport(final_recipient="")
-            verdict = classify(rules, notice.report, named)
+        else:
             best = outcome.candidates[0].evidence if outcome.candidates else ()
             proof = evidence(notice, named, verdict, best or (f"The notice names the CRM's email {outcome.send.id}.",))
             doubts.append(
                 Doubt(recipient=named, outcome=outcome, verdict=verdict, evidence=proof, occurred_at=occurred_at)
             )
     return Judgement(findings=tuple(findings), doubts=tuple(doubts))
+
+
+def _unverified(proven: Match) -> Doubtful:
+    """Return a proven match as something to decide: what the notice says is only guessed, so no contact is touched."""
+    return Doubtful(
+        send=proven.send,
+        rung=proven.rung,
+        why="the words that decided are not verified",
+        confidence=proven.confidence,
+        candidates=(proven,),
+    )
 
 
 def _concerned(report: DeliveryReport) -> Iterable[RecipientReport | None]:

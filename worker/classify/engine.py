@@ -1,7 +1,8 @@
 """The engine: asks the rules in order and lets the first that holds speak.
 
 The server's own words are asked first, then codes. Only where a rule calls itself vague (5.0.0, 5.7.1, a bare class) is
-the notice's prose asked as well: it is full of words that explain what might have been.
+the notice's prose asked as well: it is full of words that explain what might have been. Rules that are not verified are
+asked last, where all others are vague.
 """
 
 from typing import Final, NamedTuple
@@ -10,7 +11,9 @@ from worker.classify.rules import START, Rule, Rules
 from worker.domain import Action, BounceType, DeliveryReport, Fault, Reason, RecipientReport, Verdict
 
 MAX_TEXT: Final = 4_000
-FALLBACK: Final = Rule(name="fallback", type=BounceType.HARD, reason=Reason.OTHER, fault=Fault.RECIPIENT_SERVER)
+FALLBACK: Final = Rule(
+    name="fallback", type=BounceType.HARD, reason=Reason.OTHER, fault=Fault.RECIPIENT_SERVER, vague=True
+)
 
 # What a hard reason means while the server still tries, or where it answered 4.x.x ("an explicit 4.x.x is soft").
 SOFTENED: Final = {
@@ -39,18 +42,26 @@ def classify(rules: Rules, report: DeliveryReport, recipient: RecipientReport) -
     rule, words = _first(rules, Evidence(_folded(recipient.diagnostic_code or ""), *codes))
     if rule.vague and (prose := _folded(recipient.text or _only_text(report))):
         clearer, clearer_words = _first(rules, Evidence(prose, *codes))
+        if clearer.vague:
+            clearer, clearer_words = _first(rules, Evidence(prose, *codes), verified=False)
         if not clearer.vague:
             rule, words = clearer, clearer_words
     kind, reason = _weighed(rule, recipient)
     return Verdict(
-        type=kind, reason=reason, fault=rule.fault, rule=rule.name, rules_version=rules.version, matched_text=words
+        type=kind,
+        reason=reason,
+        fault=rule.fault,
+        rule=rule.name,
+        rules_version=rules.version,
+        matched_text=words,
+        verified=rule.verified,
     )
 
 
-def _first(rules: Rules, evidence: Evidence) -> tuple[Rule, str | None]:
+def _first(rules: Rules, evidence: Evidence, *, verified: bool = True) -> tuple[Rule, str | None]:
     phrases = _phrases(rules, evidence.text)
     for place, rule in enumerate(rules.rules):
-        if rule.contains and place not in phrases:
+        if (rule.contains and place not in phrases) or rule.verified is not verified:
             continue
         matched, words = _holds(rule, evidence, phrases.get(place))
         if matched:
@@ -114,4 +125,5 @@ def _only_text(report: DeliveryReport) -> str:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text[:MAX_TEXT].split()).casefold()
+    """Return `text` as phrases are written: lower case, single blanks, straight apostrophes (French "n’existe")."""
+    return " ".join(text[:MAX_TEXT].split()).casefold().replace("’", "'")

@@ -10,11 +10,13 @@ from typing import Any, Final
 from worker.domain import SOFT_REASONS, Action, BounceType, Fault, Reason
 
 HERE: Final = Path(__file__).parent
-DEFAULT_FILES: Final = ("vendors.toml", "phrases.en.toml", "status_codes.toml", "reply_codes.toml")
+# Vendors' texts first; English before other languages, because servers everywhere speak it; codes last.
+BEFORE_CODES: Final = ("vendors.toml", "phrases.en.toml")
+CODES: Final = ("status_codes.toml", "reply_codes.toml")
 START: Final = 4  # no phrase is shorter
 KEYS: Final = frozenset(
     {"name", "contains", "text", "status", "smtp_code", "action", "type", "reason", "fault", "vague", "lasting"}
-    | {"example", "source"}
+    | {"example", "source", "verified"}
 )
 # A quantified group that itself ends in a quantifier: the shape of patterns that take exponential time.
 NESTED_QUANTIFIER: Final = re.compile(r"[*+}]\)[*+{]")
@@ -31,7 +33,8 @@ class Rule:
     `contains`: one of these stands in the text (folded to lower case, white space as single blanks). `text`, `status`,
     `smtp_code`: patterns. `vague`: the rule knows little, so the notice's prose is asked before it speaks. `lasting`:
     hard even where the code is 4.x.x, because the server has given up on something that will not heal by itself.
-    `example` is a text that it speaks for; the tests hold it to that.
+    `example` is a text that it speaks for; the tests hold it to that. `source` is the public place where its words were
+    found; a rule without one says `verified = false`: it speaks only where no other does, and a person decides.
     """
 
     name: str
@@ -45,7 +48,9 @@ class Rule:
     action: Action | None = None
     vague: bool = False
     lasting: bool = False
+    verified: bool = True
     example: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,9 @@ class Rules:
 
 def default_rule_paths() -> tuple[Path, ...]:
     """Return the product's own rule files in order; an operator's file goes before them."""
-    return tuple(HERE / name for name in DEFAULT_FILES)
+    english = {HERE / name for name in BEFORE_CODES}
+    languages = sorted(path for path in HERE.glob("phrases.*.toml") if path not in english)
+    return (*(HERE / name for name in BEFORE_CODES), *languages, *(HERE / name for name in CODES))
 
 
 def load_rules(paths: Iterable[Path]) -> Rules:
@@ -138,7 +145,9 @@ def _checked(name: str, row: Mapping[str, Any]) -> Rule:
         action=Action(row["action"]) if "action" in row else None,
         vague=bool(row.get("vague", False)),
         lasting=bool(row.get("lasting", False)),
+        verified=bool(row.get("verified", True)),
         example=row.get("example"),
+        source=row.get("source"),
     )
 
 

@@ -182,7 +182,7 @@ def review_entries(connection: Connection, account: str | None = None) -> list[d
 def _row(bounce: Bounce) -> dict[str, Any]:
     values = asdict(bounce)
     values |= values.pop("verdict")
-    del values["matched_text"]
+    del values["matched_text"], values["verified"]  # unverified verdicts wait for a person and are no bounces
     return values | {"address_key": address_key(bounce.address)}
 
 
