@@ -19,6 +19,7 @@ from worker.domain import (
     address_key,
 )
 from worker.match import Doubtful, Key, Seen, Unmatched, match
+from worker.suggest import suggested_address
 
 VERDICT_ACTIONS: Final = frozenset({Action.FAILED, Action.DELAYED})
 """What a report must say of a recipient to touch a timeline: the others in it were served."""
@@ -154,6 +155,10 @@ def evidence(
         lines.append(Evidence(kind="server", text=recipient.diagnostic_code[:EVIDENCE_CHARACTERS]))
     seen = f" on “{verdict.matched_text}”" if verdict.matched_text else ""
     lines.append(Evidence(kind="rule", text=f"{verdict.rule} (rules {verdict.rules_version}){seen}"))
+    known = (recipient.final_recipient, recipient.original_recipient or "", notice.inbox_address, report.sender or "")
+    said = f"{recipient.diagnostic_code or ''}\n\n{recipient.text or report.text}"
+    if new := suggested_address(said, known):
+        lines.append(Evidence(kind="suggestion", text=f"The notice names another address: {new}"))
     author = f" by {report.reporting_mta}" if report.reporting_mta else ""
     text = f"Report {notice.report_id}{author}, read as {report.detector} in inbox {notice.inbox}"
     lines.extend((Evidence(kind="notice", text=text), Evidence(kind="task", text=notice.read_by)))

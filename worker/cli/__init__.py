@@ -16,11 +16,18 @@ def bounce_worker() -> None:
 def explain(
     paths: list[str] = typer.Argument(..., metavar="PATH…", help="Messages, folders of messages, or - for a list."),
     json: bool = typer.Option(False, "--json", help="One JSON object a line."),
+    language: str = typer.Option("en", help="Advice in en, it, nb or pl."),
 ) -> None:
-    """Say what each message reports, offline: kind, recipients, codes, verdict and the evidence."""
+    """Say what each message reports, offline: kind, recipients, codes, verdict and the evidence.
+
+    Example: bounce-worker explain notice.eml --language it
+    """
     from worker.cli.explain import explain as run
 
-    raise typer.Exit(run(paths, as_json=json))
+    try:
+        raise typer.Exit(run(paths, as_json=json, language=language))
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from None
 
 
 app.command()(scan.scan)

@@ -115,14 +115,18 @@ def list_bounces(account: Account = None, as_json: AsJson = False) -> None:
 def show(
     bounce: Annotated[str, typer.Argument(help="A bounce's id, or its beginning.")],
     account: Account = None,
+    language: Annotated[str, typer.Option(help="Advice in en, it, nb or pl.")] = "en",
     as_json: AsJson = False,
 ) -> None:
-    """Show one bounce with its evidence.
+    """Show one bounce with its evidence, and what to do about it.
 
-    Example: bounce-worker bounces show 3f9a
+    Example: bounce-worker bounces show 3f9a --language pl
     """
     from worker import admin
+    from worker.classify.advice import LANGUAGES, advise, load_advice
 
+    if language not in LANGUAGES:
+        fail(f"There is no advice in {language}: use one of {', '.join(LANGUAGES)}.", 2)
     with told():
         row = admin.the_bounce(open_context(), bounce, account)
     if as_json:
@@ -139,6 +143,7 @@ def show(
         ("Reports", ", ".join(row["report_ids"])),
     )
     print_table(None, ("", ""), facts, "")
+    out.print(advise(load_advice(language), row["type"], row["reason"], row["fault"]), markup=False)
     print_table("Evidence", ("Kind", "What"), [(item["kind"], item["text"]) for item in row["evidence"]], "")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.classify import Rules, classify, default_rule_paths, load_rules
+from worker.classify.advice import load_advice
 from worker.detect import detect
 from worker.detect.mime import MAX_BYTES
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport, Verdict
@@ -17,11 +18,13 @@ VERDICT_KINDS: Final = (Kind.BOUNCE, Kind.DELAYED)
 WITH_VERDICT: Final = (Action.FAILED, Action.DELAYED)
 
 
-def explain(paths: Iterable[str], *, as_json: bool) -> int:
-    """Explain every message under `paths`; return the exit code."""
+def explain(paths: Iterable[str], *, as_json: bool, language: str = "en") -> int:
+    """Explain every message under `paths`; return the exit code. Raises ValueError for an unknown language."""
     rules = load_rules(default_rule_paths())
     if not as_json:
-        from worker.cli.evidence import show
+        from worker.cli.evidence import Page, show
+
+        advice = load_advice(language)
     for path in _files(paths):
         raw, size, error = _read(path)
         report = detect(raw)
@@ -32,7 +35,7 @@ def explain(paths: Iterable[str], *, as_json: bool) -> int:
             row = as_row(path, report, verdicts, error)
             sys.stdout.write(json.dumps(row, ensure_ascii=True) + "\n")
         else:
-            show(path, report, verdicts, error)
+            show(path, Page(raw), report, verdicts, advice, error)
     return 0
 
 
@@ -87,7 +90,7 @@ def _files(paths: Iterable[str]) -> Iterator[str]:
         elif Path(path).is_dir():
             for folder, folders, names in os.walk(path):
                 folders.sort()
-                yield from (str(Path(folder, name)) for name in sorted(names))
+                yield from (str(file) for name in sorted(names) if (file := Path(folder, name)).is_file())
         else:
             yield path
 
