@@ -147,7 +147,7 @@ def _recipient(notice: Notice, group: Fields, *, alone: bool) -> RecipientReport
         final_recipient=final,
         original_recipient=first,
         action=action,
-        status=_better(stated, reply.status),
+        status=_better(stated, reply.status, answered=bool(diagnostic and find_reply(diagnostic).code)),
         smtp_code=reply.code,
         diagnostic_code=diagnostic or prose.one_line(said) or None,
         remote_mta=(group.first("remote-mta") or "").rpartition(";")[2].strip() or None,
@@ -192,10 +192,18 @@ def _reply(group: Fields, diagnostic: str | None, said: str) -> Reply:
     return Reply(code, status)
 
 
-def _better(stated: EnhancedStatusCode | None, found: EnhancedStatusCode | None) -> EnhancedStatusCode | None:
-    """Return the code that carries more: Exchange turns 5.7.26 into 5.7.0 on import (MS-OXCMAIL, 2.2.3.7.1)."""
+def _better(
+    stated: EnhancedStatusCode | None, found: EnhancedStatusCode | None, *, answered: bool = False
+) -> EnhancedStatusCode | None:
+    """Return the code that carries more: Exchange turns 5.7.26 into 5.7.0 on import (MS-OXCMAIL, 2.2.3.7.1).
+
+    What the remote server `answered` counts more than what the reporting server made of it: 4.4.7 only says that it
+    gave up, 5.1.1 is written for any refusal.
+    """
     if stated is None or found is None:
         return stated or found
+    if answered and found.detail and found.klass == stated.klass:
+        return found
     cut_short = stated.detail == 0 and found.detail and stated.klass == found.klass
     return found if cut_short or (stated.says_nothing and not found.says_nothing) else stated
 

@@ -21,6 +21,9 @@ REPLY: Final = re.compile(
     re.IGNORECASE,
 )
 BEFORE_STATUS: Final = re.compile(r"(?<![\d.])([245][0-5]\d)[ \-#:(]{1,3}#?(?=[245]\.\d{1,3}\.\d{1,3}(?![\d.]\d))")
+# "554 <bob@example.com>... 550 Host unknown": Sendmail's own code, then the one that it was answered.
+NESTED: Final = re.compile(r"\b[45]\d\d (?:[45]\.\d\.\d{1,3} )?(?:<[^<>\s]{1,320}>\.\.\. )?(?=[45]\d\d )")
+EXPIRED: Final = (4, 7)  # RFC 3463, 3.5: x.4.7 only says that the queue gave up
 LAST_SUBJECT: Final = 7  # RFC 3463, 3: "security or policy status"; higher ones are versions
 UNLIKELY: Final = frozenset({"400", "404"})  # HTTP's
 
@@ -40,9 +43,15 @@ def find_reply(text: str) -> Reply:
     """Return the reply code and the enhanced code in `text`: a pair that belongs together, if there is one."""
     if not text:
         return NO_REPLY
-    pair = BEFORE_STATUS.search(text)
-    if pair:
-        return Reply(pair.group(1), EnhancedStatusCode.parse(text[pair.end() :]))
+    text = NESTED.sub("", text)
+    first = None
+    for pair in BEFORE_STATUS.finditer(text):
+        found = Reply(pair.group(1), EnhancedStatusCode.parse(text[pair.end() : pair.end() + 12]))
+        if found.status and (found.status.subject, found.status.detail) != EXPIRED:
+            return found
+        first = first or found  # what stands behind it is the last answer of the other server
+    if first:
+        return first
     code = next((m.group(1) for m in REPLY.finditer(text) if m.group(1) not in UNLIKELY), None)
     return Reply(code, find_status(text))
 
