@@ -6,6 +6,8 @@ Each sign is weak alone; `screen` asks whether there is any, `detect` whether wh
 import re
 from typing import Final
 
+from worker import vocabulary
+
 # Names under which mail systems write, in the local part or the display name.
 SYSTEM_SENDER: Final = re.compile(
     r"mailer[-_. ]?daemon|post[-_. ]?master|\bmdaemon\b|microsoftexchange[0-9a-f]{8}|mail[-_. ]?deliver"
@@ -18,7 +20,8 @@ SYSTEM_SENDER: Final = re.compile(
     re.IGNORECASE,
 )
 
-# Subjects of notices. Sources: the notices of the mail systems named in tests/corpus and the vendors' manuals.
+# Subjects of notices in English; other languages are data. Sources: the notices of the mail systems named in
+# tests/corpus and the vendors' manuals.
 NOTICE_SUBJECT: Final = re.compile(
     r"undeliver(?:ed|able|y)|non[- ]?deliver|not (?:be )?deliver|deliver(?:y|ed)? (?:status|fail|notif|problem"
     r"|report|error|has|delay"
@@ -28,29 +31,22 @@ NOTICE_SUBJECT: Final = re.compile(
     r"|failed mail|fail(?:ed|ure) to deliver"
     r"|could ?n[o']?t (?:be )?(?:sen[dt]|deliver)|user unknown|unknown (?:user|recipient|address)"
     r"|mailbox (?:is )?full|over quota"
-    r"|nondeliverable|processing error|^(?:auto(?:matic)? ?)?reject(?:ed)?\b|^warning\b|mail ?box unavailable"
-    r"|unzustell|nicht zugestellt"
-    r"|unzustellbar|zustell(?:ung|fehl|stat|benach)|non remis|non distribu|[ée]chec|impossible de (?:remettre"
-    r"|distribuer|livrer)|retard"
-    r"|non recapit|mancat[ao] (?:recapito|consegna)|impossibile (?:recapitare|consegnare)|no se (?:ha )?(?:pud"
-    r"|pued|entreg)|no entreg"
-    r"|devuelt|n[ãa]o (?:foi )?(?:entreg|poss)|falha (?:na|de|no)|onbestelbaar|niet (?:be|af)zorg"
-    r"|kunne ikke lever|ikke lever"
-    r"|kan (?:inte|ikke|niet) (?:lever|bezorg)|oleverbar|olevererbar|toimitus|ei voitu toimittaa|niedostarczon"
-    r"|nie dostarczono|zwrot|niepowodzenie"
-    r"|nedoru[čc]|nelze doru|k[ée]zbes[ií]t|teslim edile|iletileme|недоставл|не доставл|не может быть доставл"
-    r"|невозможно доставить"
-    r"|сообщение не|ошибка (?:доставки|при доставке)|не вдалося|μη παραδο|δεν παραδ|δεν είναι δυνατή|配信"
-    r"|送信できません|不達|戻り|退信|無法(?:傳|送|投)|无法(?:传|送|投)"
-    r"|传递失败|傳遞失敗|未送達|未送达|未传递|未傳遞|배달|전송(?:되지| 실패)|반송|系统退信",
+    r"|nondeliverable|processing error|^(?:auto(?:matic)? ?)?reject(?:ed)?\b|^warning\b|mail ?box unavailable",
     re.IGNORECASE,
 )
 
 ANSWERED_OR_FORWARDED: Final = re.compile(
-    r"^\s*(?:re|aw|sv|antw|odp|res|rv|vs|vb|tr|fwd?|wg|i|r|rif|enc|doorst|vl|pd|ynt|ilt|回复|答复|转发|回覆"
-    r"|轉寄)\s*(?:\[\d+\])?\s*[:：]\s",
+    rf"^\s*(?:re|fwd?|{'|'.join(map(re.escape, vocabulary.ALL.reply_prefix))})\s*(?:\[\d+\])?\s*[:：]\s",
     re.IGNORECASE,
 )
+
+DELAY_SUBJECT: Final = re.compile(
+    r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|still being retried|\(delay\)|delivery warning",
+    re.IGNORECASE,
+)
+
+NOTICE_SUBJECTS: Final = vocabulary.Phrases((*vocabulary.ALL.failed_subject, *vocabulary.ALL.delayed_subject))
+DELAY_SUBJECTS: Final = vocabulary.Phrases(vocabulary.ALL.delayed_subject)
 
 REPORT_TYPES: Final = re.compile(r"multipart/report|report-type|message/(?:global-)?delivery-status", re.IGNORECASE)
 
@@ -62,7 +58,13 @@ def is_system_sender(sender: str) -> bool:
 
 def is_notice_subject(subject: str) -> bool:
     """Whether a subject (decoded) is one that notices have; an answered or forwarded one is a person's."""
-    return NOTICE_SUBJECT.search(subject) is not None and ANSWERED_OR_FORWARDED.match(subject) is None
+    told = NOTICE_SUBJECT.search(subject) or NOTICE_SUBJECTS.within(vocabulary.fold(subject))
+    return bool(told) and ANSWERED_OR_FORWARDED.match(subject) is None
+
+
+def is_delay_subject(subject: str) -> bool:
+    """Whether a notice's subject (decoded) says that the mail is only late."""
+    return DELAY_SUBJECT.search(subject) is not None or DELAY_SUBJECTS.within(vocabulary.fold(subject))
 
 
 def is_null_path(return_path: str | None) -> bool:

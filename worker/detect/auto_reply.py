@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from worker import vocabulary
 from worker.detect import report
 from worker.detect.notice import Notice
 from worker.domain import DeliveryReport, Kind
@@ -17,29 +18,23 @@ FIELDS: Final = (
     "x-mail-autoreply",
     "x-autoresponder",
 )
-# What mail programs put before the subject that they answer, or write instead of it.
+# What mail programs put before the subject that they answer, or write instead of it; other languages are data.
 SUBJECT: Final = re.compile(
-    r"^[\s\[(]*(?:re:\s*)?(?:automatyczna odpowied|auto(?:matic|matisk|matische|matyczna"
-    r"|m[aá]tica)?[ -]?(?:reply|response|antwort|svar|antwoord|odpowied[źz]|r[eé]ponse"
-    r"|matic reply)?\s*:|autom|auto[ -]?(?:reply|respon)|out of (?:the )?office|abwesen|r[ée]ponse automatique"
-    r"|risposta automatica|respuesta autom"
-    r"|resposta autom|fuori (?:sede|ufficio)|fuera de|fora do|absence|absent|on (?:vacation|holiday|leave)"
-    r"|vacation|away from|i am (?:away|out)"
-    r"|autosvar|automatisk svar|fraværende|frånvaro|ikke til stede|afwezig|nieobecno|odpowiedź automatyczna"
-    r"|автоответ|автоматический ответ"
-    r"|不在|自動(?:返信|応答|回覆)|自动(?:答复|回复)|자동 ?회신"
-    r"|poissa|mimo kancelář|automatick|ofisdışı|otomatik yanıt)"
+    r"^[\s\[(]*(?:re:\s*)?(?:auto(?:matic)?[ -]?(?:reply|response|matic reply)?\s*:|autom|auto[ -]?(?:reply|respon)"
+    r"|out of (?:the )?office|absence|absent|on (?:vacation|holiday|leave)|vacation|away from|i am (?:away|out))"
     r"|\b(?:out of (?:the )?office|vacation (?:reply|notice|message)|automatic (?:reply|response)"
     r"|auto-?(?:reply|response))\b",
     re.IGNORECASE,
 )
+BEFORE_SUBJECT: Final = re.compile(r"^[\s\[(]*(?:re:\s*)?", re.IGNORECASE)
+ABROAD: Final = vocabulary.Phrases(vocabulary.ALL.automatic_subject)
 
 
 def detect(notice: Notice) -> DeliveryReport | None:
     """See `Detector`. A mail system's own failure notice is none, whatever Auto-Submitted says (RFC 3834, 5.1)."""
     fields = notice.fields
     submitted = (fields.first("auto-submitted") or "").lower()
-    subject_says = SUBJECT.search(notice.subject) is not None
+    answered = _answered_subject(notice.subject)
     signed = (
         "vacation" in submitted
         or any(name in fields for name in FIELDS)
@@ -47,7 +42,7 @@ def detect(notice: Notice) -> DeliveryReport | None:
     )
     if signed and not is_notice_subject(notice.subject):
         return report.build(notice, Kind.AUTO_REPLY, NAME)
-    if subject_says and not is_notice_subject(SUBJECT.sub("", notice.subject)) and _automatic(notice, submitted):
+    if answered is not None and not is_notice_subject(answered) and _automatic(notice, submitted):
         return report.build(notice, Kind.AUTO_REPLY, NAME)
     return None
 
@@ -58,6 +53,15 @@ def detect_unsigned(notice: Notice) -> DeliveryReport | None:
     if submitted.startswith("auto-replied") and not notice.is_report:
         return report.build(notice, Kind.AUTO_REPLY, NAME)
     return None
+
+
+def _answered_subject(subject: str) -> str | None:
+    """Return what is left of the subject of an automatic answer without the words that say so; None for any other."""
+    if SUBJECT.search(subject):
+        return SUBJECT.sub("", subject)
+    folded = vocabulary.fold(BEFORE_SUBJECT.sub("", subject, count=1))
+    begins = ABROAD.beginning(folded)
+    return folded[len(begins) :] if begins else None
 
 
 def _automatic(notice: Notice, submitted: str) -> bool:

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from worker import vocabulary
 from worker.detect.header import Fields
 from worker.detect.lazy import lazy
 from worker.detect.mime import Part
@@ -35,6 +36,7 @@ RETURNED_STARTS: Final = (
     "start of", "copy of", "content of", "body of", "received:", "return-path:", "delivered-to:", "x-received:",
     "dkim-signature:", "x-originating-ip:", "mime-version:", "forwarded message",
 )  # fmt: skip
+RETURNED_ABROAD: Final = vocabulary.Phrases(vocabulary.ALL.returned)
 ORNAMENT: Final = " \t>-=_*|#~+"
 RETURNED_TYPES: Final = (
     "message/rfc822",
@@ -164,7 +166,10 @@ def _returned_at(text: str) -> int:
     position = 0
     for line in text.split("\n"):
         bare = line.lstrip(ORNAMENT)
-        if bare[:16].lower().startswith(RETURNED_STARTS) and RETURNED.match(bare):
+        begins = bare[:16].lower()
+        if begins.startswith(RETURNED_STARTS) and RETURNED.match(bare):
+            return position
+        if RETURNED_ABROAD.may_begin(begins) and RETURNED_ABROAD.beginning(vocabulary.fold(bare[:80])):
             return position
         position += len(line) + 1
     return len(text)

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from worker import vocabulary
 from worker.detect import address, prose, report
 from worker.detect.notice import Notice
 from worker.detect.original import original
 from worker.detect.smtp_reply import find_reply
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
-from worker.signs import is_notice_subject
+from worker.signs import is_delay_subject, is_notice_subject
 
 NAME: Final = "plain"
 PLAINLY: Final = re.compile(
@@ -39,12 +40,6 @@ DELAYED: Final = re.compile(
     r"|delivery to the following recipients? has been delayed|(?:mail )?server will keep|continue to (?:attempt|try)",
     re.IGNORECASE,
 )
-DELAYED_SUBJECT: Final = re.compile(
-    r"\bdelay|^warning\b.{0,60}(?:could not|not yet|still|undelivered)|verzögert|retard|ritard|retras|atras"
-    r"|opóźni|försen|forsink|zpožd|задерж|遅延|延迟|延遲|지연|still being retried|\(delay\)"
-    r"|delivery warning",
-    re.IGNORECASE,
-)
 # A word that DELAYED needs: asked first, because it costs a tenth.
 DELAY_WORDS: Final = (
     "yet",
@@ -65,6 +60,9 @@ GIVEN_UP: Final = re.compile(
     r"|returned to sender|no longer be",
     re.IGNORECASE,
 )
+FAILED_ABROAD: Final = vocabulary.Phrases((*vocabulary.ALL.failed, *vocabulary.ALL.delayed))
+DELAYED_ABROAD: Final = vocabulary.Phrases(vocabulary.ALL.delayed)
+ANNOUNCEMENT: Final = 2_000  # characters in which a notice says what it is
 SYSTEM_NAMES: Final = re.compile(
     r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.IGNORECASE
 )
@@ -96,25 +94,37 @@ def detect(notice: Notice) -> DeliveryReport | None:
 def speaks_of_failure(notice: Notice) -> bool:
     """Whether a mail system says that something was not delivered.
 
-    In plain English, or where it gives its name, by the subject or an SMTP reply: those are the same in any language.
+    In plain words, or where it gives its name, by the subject or an SMTP reply: those are the same in any language.
     """
     if not notice.is_system_mail or ("list-id" in notice.fields and not notice.is_system_sender):
         return False
     words = notice.prose[:6_000]
     if PLAINLY.search(words):
         return True
-    return notice.is_system_sender and (is_notice_subject(notice.subject) or find_reply(words).code is not None)
+    if notice.is_system_sender and (is_notice_subject(notice.subject) or find_reply(words).code is not None):
+        return True
+    return FAILED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT]))
 
 
 def delay_or_failure(notice: Notice) -> Action:
     """Whether the notice speaks of a delay or of a failure."""
     words = notice.prose[:6_000]
-    if DELAYED_SUBJECT.search(notice.subject) and not GIVEN_UP.search(words):
+    if is_delay_subject(notice.subject) and not GIVEN_UP.search(words):
         return Action.DELAYED
+    if _says_delayed(words) or (not PLAINLY.search(words) and _says_delayed_abroad(words)):
+        return Action.DELAYED
+    return Action.FAILED
+
+
+def _says_delayed(words: str) -> bool:
     folded = words.lower()
     if not any(word in folded for word in DELAY_WORDS):
-        return Action.FAILED
-    return Action.DELAYED if DELAYED.search(words) and not GIVEN_UP.search(words) else Action.FAILED
+        return False
+    return DELAYED.search(words) is not None and not GIVEN_UP.search(words)
+
+
+def _says_delayed_abroad(words: str) -> bool:
+    return DELAYED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT]))
 
 
 def _recipients(notice: Notice, text: str, action: Action) -> Iterator[RecipientReport]:

@@ -12,6 +12,7 @@ from worker.detect.header import Fields, read_date, read_fields, unfold, without
 from worker.detect.notice import Notice
 from worker.detect.smtp_reply import Reply, find_reply
 from worker.domain import Action, DeliveryReport, EnhancedStatusCode, RecipientReport
+from worker.signs import is_delay_subject
 
 NAME: Final = "rfc3464"
 FIELD_LINE: Final = re.compile(r"^[ \t]*(?:final-recipient|original-recipient)[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -216,4 +217,4 @@ def _action(value: str | None, status: EnhancedStatusCode | None, notice: Notice
         return known
     if status and status.klass == 2:
         return Action.DELIVERED
-    return Action.DELAYED if "delay" in notice.subject.lower() and status and status.klass == 4 else Action.FAILED
+    return Action.DELAYED if is_delay_subject(notice.subject) and status and status.klass == 4 else Action.FAILED
