@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from worker.detect import arf, auto_reply, fluflbounce, held, mdn, mime, plain, report, rfc3464, wrapped
+from worker.detect import arf, auto_reply, fluflbounce, held, mdn, mime, plain, report, rfc3464, sns, wrapped
 from worker.detect.notice import Notice
 from worker.domain import DeliveryReport, Kind
 
@@ -19,6 +19,7 @@ class Detector(Protocol):
 # In order, from the most authoritative to the least; the first report wins.
 DETECTORS: Final[tuple[Detector, ...]] = (
     arf.detect,
+    sns.detect,
     mdn.detect,
     held.detect_challenge,
     rfc3464.detect,
