@@ -5,12 +5,12 @@ from typing import Final
 
 from worker.detect.address import ADDRESS, TRAILING
 
-# "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr... Deferred", "550 5.1.1 <addr>... User unknown"
+# "<addr>: reason", "  addr", "To: addr", "addr (reason)", a quoted "addr":, "addr... Deferred", "550 5.1.1 <addr>... No"
 LED: Final = re.compile(
     r"[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
     r"(?:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
     r"|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
-    r"(?:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]]?[ \t]*([^\n]*)$",
+    r"[\"']?(?:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]\"']{0,2}[ \t]*([^\n]*)$",
     re.IGNORECASE,
 )
 SPACE: Final = re.compile(r"\s+")
