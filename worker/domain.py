@@ -31,7 +31,8 @@ class Action(StrEnum):
     EXPANDED = "expanded"
 
 
-STATUS: Final = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d]|\.\d)")
+# The look back stands behind the first digit: so the search skips to digits without asking anything.
+STATUS: Final = re.compile(r"([245])(?<![\d.].)\.(\d{1,3})\.(\d{1,3})(?![\d]|\.\d)")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from worker.detect import address, report
-from worker.detect.header import Fields, read_fields
+from worker.detect.header import NO_FIELDS, read_fields
 from worker.detect.notice import Notice
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport
 
@@ -15,7 +15,7 @@ def detect(notice: Notice) -> DeliveryReport | None:
     part = next((leaf for leaf in notice.leaves if leaf.content_type == "message/feedback-report"), None)
     if part is None and notice.report_type != "feedback-report":
         return _junk_mail_report(notice)
-    fields = read_fields(part.text) if part else Fields(())
+    fields = read_fields(part.text) if part else NO_FIELDS
     named = (
         address.recipient(value) for name in ("original-rcpt-to", "removal-recipient") for value in fields.every(name)
     )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
@@ -21,45 +22,57 @@ MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", 
 
 
 class Fields:
-    """A block of header fields; names are compared without case, the first field wins."""
+    """A block of header fields, by their names in lower case; the first field of a name wins."""
 
-    __slots__ = ("_by_name", "items")
+    __slots__ = ("_by_name",)
 
     def __init__(self, items: Iterable[tuple[str, str]]) -> None:
-        self.items: tuple[tuple[str, str], ...] = tuple(items)
         by_name: dict[str, list[str]] = {}
-        for name, value in self.items:
-            key = name.lower()
-            if key in by_name:
-                by_name[key].append(value)
+        for name, value in items:
+            if name in by_name:
+                by_name[name].append(value)
             else:
-                by_name[key] = [value]
+                by_name[name] = [value]
         self._by_name = by_name
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
     def __bool__(self) -> bool:
-        return bool(self.items)
+        return bool(self._by_name)
 
     def first(self, name: str) -> str | None:
         """Return the first field called `name` (lower case), unfolded and stripped; None where there is none."""
-        values = self._by_name.get(name)
-        return unfold(values[0]) if values else None
+        return unfold(self._by_name[name][0]) if name in self._by_name else None
 
     def every(self, name: str) -> tuple[str, ...]:
         """Return all fields called `name` (lower case), unfolded and stripped."""
-        values = self._by_name.get(name)
-        return tuple(map(unfold, values)) if values else ()
+        return tuple(map(unfold, self._by_name[name])) if name in self._by_name else ()
+
+    def every_of(self, names: Iterable[str]) -> list[str]:
+        """Return all fields of these names (lower case), name by name, unfolded and stripped."""
+        return [unfold(value) for name in names if name in self._by_name for value in self._by_name[name]]
+
+    def has_any(self, names: AbstractSet[str]) -> bool:
+        """Whether there is a field of one of these names (lower case)."""
+        return not names.isdisjoint(self._by_name)
 
     def text(self, name: str) -> str:
         """Return the first field called `name` with its encoded words decoded; empty where there is none."""
         return decode_words(self.first(name) or "")
 
 
+NO_FIELDS: Final = Fields(())
+
+
 def read_fields(block: str) -> Fields:
     """Return the fields of a header block; lines that are no fields are passed over."""
-    return Fields(FIELD.findall(block))
+    return Fields(read_items(block))
+
+
+def read_items(block: str) -> list[tuple[str, str]]:
+    """Return name, in lower case, and value of each field of a header block, in order."""
+    return [(name.lower(), value) for name, value in FIELD.findall(block)]
 
 
 def unfold(value: str) -> str:

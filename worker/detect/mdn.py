@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from worker.detect import address, prose, report
-from worker.detect.header import Fields, read_fields
+from worker.detect.header import NO_FIELDS, Fields, read_fields
 from worker.detect.notice import Notice
 from worker.detect.smtp_reply import find_reply
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport
@@ -23,7 +23,7 @@ def detect(notice: Notice) -> DeliveryReport | None:
     part = next((leaf for leaf in notice.leaves if leaf.content_type in TYPES), None)
     if part is None and notice.report_type != "disposition-notification":
         return None
-    fields = read_fields(part.text) if part else Fields(())
+    fields = read_fields(part.text) if part else NO_FIELDS
     mta = (fields.first("reporting-ua") or "").partition(";")[0].strip() or None
     if not _refuses(notice, fields):
         return report.build(notice, Kind.RECEIPT, NAME, reporting_mta=mta, extra=fields)

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from worker import vocabulary
+from worker.detect import prose
 from worker.detect.header import Fields
 from worker.detect.lazy import lazy
 from worker.detect.mime import Part
@@ -29,12 +30,12 @@ RETURNED: Final = re.compile(
     r")",
     re.IGNORECASE | re.MULTILINE,
 )
-# How those lines begin: a look that is ten times cheaper than the pattern, line by line.
-RETURNED_STARTS: Final = (
-    "below", "this is", "following", "attached", "here is", "enclosed", "the ", "unsent", "original", "returned",
-    "undelivered", "rejected", "bounced", "failed", "your", "quoted", "message", "first ", "header", "text of",
-    "start of", "copy of", "content of", "body of", "received:", "return-path:", "delivered-to:", "x-received:",
-    "dkim-signature:", "x-originating-ip:", "mime-version:", "forwarded message",
+# The first three letters of those lines: a look that is ten times cheaper than the pattern, line by line.
+RETURNED_STARTS: Final = frozenset(
+    {
+        "bel", "thi", "fol", "att", "her", "enc", "the", "uns", "ori", "ret", "und", "rej", "bou", "fai", "quo", "fir",
+        "hea", "tex", "sta", "cop", "con", "bod", "mes", "you", "rec", "del", "x-r", "dki", "x-o", "mim", "for",
+    }
 )  # fmt: skip
 RETURNED_ABROAD: Final = vocabulary.Phrases(vocabulary.ALL.returned)
 ORNAMENT: Final = " \t>-=_*|#~+"
@@ -155,6 +156,11 @@ class Notice:
         """The notice's own words, without the returned message."""
         return self._prose_and_quote[0]
 
+    @lazy
+    def entries(self) -> list[tuple[str, str]]:
+        """What the notice's own words say of whom: read once, asked for every recipient."""
+        return prose.entries(self.prose)
+
     @property
     def quote(self) -> str:
         """The returned message where it stands in the text, from the line that announces it; empty where it doesn't."""
@@ -166,8 +172,8 @@ def _returned_at(text: str) -> int:
     position = 0
     for line in text.split("\n"):
         bare = line.lstrip(ORNAMENT)
-        begins = bare[:16].lower()
-        if begins.startswith(RETURNED_STARTS) and RETURNED.match(bare):
+        begins = bare[:3].lower()
+        if begins in RETURNED_STARTS and RETURNED.match(bare):
             return position
         if RETURNED_ABROAD.may_begin(begins) and RETURNED_ABROAD.beginning(vocabulary.fold(bare[:80])):
             return position

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from worker.detect.header import Fields, message_ids, read_fields
+from worker.detect.header import NO_FIELDS, Fields, message_ids, read_fields
 from worker.detect.mime import Part
 from worker.detect.notice import Notice
 from worker.domain import OriginalMessage
@@ -17,6 +17,7 @@ ID_FIELDS: Final = (  # best first: the sent message's own id, then what gateway
     "x-ms-exchange-parent-message-id",
     "resent-message-id",
 )
+KEPT_ID_FIELDS: Final = ID_FIELDS[1:]  # in a report or a notice, whose Message-ID is its own
 TNEF_TYPES: Final = ("application/ms-tnef", "application/vnd.ms-tnef")
 TNEF_BYTES: Final = 128 * 1024
 # PR_INTERNET_MESSAGE_ID stands in TNEF as one byte or two bytes a character (MS-OXTNEF, 2.1.3.5).
@@ -37,22 +38,21 @@ HEADER_LINE: Final = re.compile(r"^[A-Za-z][\w-]{1,60}:[ \t]", re.MULTILINE)
 def original(notice: Notice, extra: Fields | None = None) -> OriginalMessage:
     """Return the original message of `notice`; `extra` are fields of the report that may name it (RFC 8098, 3.2.5)."""
     returned = notice.returned or _attached(notice)
-    fields = returned.fields if returned else Fields(())
+    fields = returned.fields if returned else NO_FIELDS
     if not fields and notice.quote:
         fields = quoted_fields(notice.quote)
     ids = _ids(fields)
     if returned is None and not ids:
         ids = _ids_in_text(notice.quote) or _ids_in_text(notice.prose) or _ids_in_tnef(notice)
     if extra:
-        ids += _ids(Fields(item for item in extra.items if item[0].lower() != "message-id"))
-    ids += tuple(i for name in ID_FIELDS[1:] for value in notice.fields.every(name) for i in message_ids(value))
-    ids = tuple(dict.fromkeys(ids))
+        ids += _ids(extra, KEPT_ID_FIELDS)
+    ids = tuple(dict.fromkeys(ids + _ids(notice.fields, KEPT_ID_FIELDS)))
     return OriginalMessage(
         message_id=ids[0] if ids else None,
         message_ids=ids,
-        tokens=tuple(value for name in TRACKING_FIELDS for value in fields.every(name)),
+        tokens=tuple(fields.every_of(TRACKING_FIELDS)),
         return_tokens=tuple(
-            t for name in RETURN_FIELDS for value in notice.fields.every(name) for t in VERP.findall(value)
+            token for value in notice.fields.every_of(RETURN_FIELDS) if "+" in value for token in VERP.findall(value)
         ),
         sender=fields.text("from") or None,
         to=fields.text("to") or None,
@@ -85,11 +85,11 @@ def quoted_fields(text: str) -> Fields:
         block = QUOTED.sub("", paragraph)
         if len(HEADER_LINE.findall(block)) >= 2:
             return read_fields(block)
-    return Fields(())
+    return NO_FIELDS
 
 
-def _ids(fields: Fields) -> tuple[str, ...]:
-    return tuple(found for name in ID_FIELDS for value in fields.every(name) for found in message_ids(value))
+def _ids(fields: Fields, names: tuple[str, ...] = ID_FIELDS) -> tuple[str, ...]:
+    return tuple(found for value in fields.every_of(names) for found in message_ids(value))
 
 
 def _ids_in_text(text: str) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """What a notice's prose says of one recipient: the lines that its address leads, as most mail servers write them."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from worker.detect.address import ADDRESS, TRAILING
 
-# "<addr>: reason", "  addr", "To: addr", "addr (reason)", a quoted "addr":, "addr... Deferred", "550 5.1.1 <addr>... No"
+# "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr": in quotes, "addr... Deferred", "550 <addr>... No"
 LED: Final = re.compile(
     r"[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
     r"(?:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
@@ -58,8 +59,13 @@ def _paragraph(lines: list[str], *, begun: bool) -> str:
 
 def about(text: str, address: str) -> str:
     """Return what the lines led by `address` say, joined; empty where there are none."""
+    return of(entries(text), address)
+
+
+def of(said: Iterable[tuple[str, str]], address: str) -> str:
+    """Return what `entries` found said of `address`, joined; empty where nothing is."""
     key = address.casefold()
-    return "\n".join(said for found, said in entries(text) if found.casefold() == key and said)[:MAX_ENTRY]
+    return "\n".join(words for found, words in said if words and found.casefold() == key)[:MAX_ENTRY]
 
 
 def one_line(text: str) -> str:

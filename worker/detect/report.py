@@ -22,7 +22,7 @@ def build(
     fields = notice.fields
     # The nearest first: References ends with the message that is answered (RFC 5322, 3.6.4).
     references = [i for value in fields.every("references") for i in message_ids(value)]
-    ids = [*(i for value in fields.every("in-reply-to") for i in message_ids(value)), *reversed(references)]
+    ids = [i for value in fields.every("in-reply-to") for i in message_ids(value)] + references[::-1]
     plain = kind is Kind.NONE
     return DeliveryReport(
         kind=kind,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from worker.detect import address, prose, report
-from worker.detect.header import Fields, read_date, read_fields, unfold, without_comments
+from worker.detect.header import NO_FIELDS, Fields, read_date, read_items, unfold, without_comments
 from worker.detect.notice import Notice
 from worker.detect.smtp_reply import Reply, find_reply
 from worker.domain import Action, DeliveryReport, EnhancedStatusCode, RecipientReport
@@ -20,6 +20,7 @@ STATUS_LINE: Final = re.compile(
     r"^[ \t]*(?:action|status|diagnostic-code|reporting-mta)[ \t]*:", re.IGNORECASE | re.MULTILINE
 )
 BLANK: Final = re.compile(r"\n[ \t]*\n")
+INDENTED: Final = re.compile(r"[ \t]++(?=[\w-]+[ \t]*:[ \t])")
 NAMING: Final = frozenset({"final-recipient", "original-recipient", "x-actual-recipient"})
 PER_RECIPIENT: Final = NAMING | {"action", "status", "diagnostic-code", "remote-mta", "will-retry-until"}
 SUPPLEMENT: Final = re.compile(r"^<?\s*[^\s#<>]*\s*#([245]\.\d{1,3}\.\d{1,3})?\s*(?:[\w-]+;)?\s*(.*?)>?\s*$", re.DOTALL)
@@ -42,7 +43,7 @@ def detect(notice: Notice) -> DeliveryReport | None:
     if not texts:
         texts = _status_in_text(notice)
     groups = [group for text in texts for group in _groups(text)]
-    message_fields = next((group for group in groups if not _names_recipient(group)), Fields(()))
+    message_fields = next((group for group in groups if not group.has_any(NAMING)), NO_FIELDS)
     recipients = tuple(_recipients(notice, groups))
     if not recipients:
         return None
@@ -66,6 +67,7 @@ def _status_in_text(notice: Notice) -> list[str]:
         leaf.text
         for leaf in notice.leaves
         if leaf.content_type.startswith(("text/", "multipart/"))
+        and "-recipient" in leaf.text.lower()  # a tenth of the price of the patterns, which most mail is spared
         and FIELD_LINE.search(leaf.text)
         and STATUS_LINE.search(leaf.text)
     ][:1]
@@ -78,52 +80,44 @@ def _groups(text: str) -> Iterator[Fields]:
     with comes again, and a paragraph that names no recipient belongs to the group before it.
     """
     group: list[tuple[str, str]] = []
+    said: list[str] = []  # the names of those of its fields that speak of a recipient
     for paragraph in BLANK.split(text):
-        fields = read_fields(re.sub(r"^[ \t]+(?=[\w-]+[ \t]*:[ \t])", "", paragraph)).items
-        names = {name.lower() for name, _ in fields}
-        if group and names & PER_RECIPIENT and (names & NAMING or not _has(group, NAMING)) and not _fits(group, names):
+        items = read_items(paragraph.lstrip(" \t") if INDENTED.match(paragraph) else paragraph)
+        if group and _is_next(said, PER_RECIPIENT.intersection(name for name, _ in items)):
             yield Fields(group)
-            group = []
-        for name, value in fields:
-            if group and name.lower() in PER_RECIPIENT and _starts_again(group, name.lower()):
-                yield Fields(group)
-                group = []
+            group, said = [], []
+        for name, value in items:
+            if name in PER_RECIPIENT:
+                if group and _starts_again(said, name):
+                    yield Fields(group)
+                    group, said = [], []
+                said.append(name)
             group.append((name, value))
     if group:
         yield Fields(group)
 
 
-def _has(group: list[tuple[str, str]], names: frozenset[str]) -> bool:
-    return any(name.lower() in names for name, _ in group)
+def _is_next(said: list[str], names: frozenset[str]) -> bool:
+    """Whether a paragraph with fields called `names` begins another group, and isn't one that a blank line cut off."""
+    if not names or (names.isdisjoint(NAMING) and not NAMING.isdisjoint(said)):
+        return False
+    cut_off = said and names.isdisjoint(said) and NAMING.isdisjoint(said)
+    return not cut_off
 
 
-def _fits(group: list[tuple[str, str]], names: set[str]) -> bool:
-    """Whether a paragraph with fields called `names` only goes on with a recipient's group that a blank line cut."""
-    have = {name.lower() for name, _ in group} & PER_RECIPIENT
-    return bool(have) and not have & names and not have & NAMING
-
-
-def _starts_again(group: list[tuple[str, str]], name: str) -> bool:
+def _starts_again(said: list[str], name: str) -> bool:
     """Whether a field begins another recipient without a blank line, or the first after the message's own fields."""
-    have = [other.lower() for other, _ in group]
-    first = next((other for other in have if other in PER_RECIPIENT), None)
-    if first is None:
+    if not said:
         return name in NAMING
-    return name == first or (name == "final-recipient" and name in have)
-
-
-def _names_recipient(group: Fields) -> bool:
-    return any(name in group for name in NAMING)
+    return name == said[0] or (name == "final-recipient" and name in said)
 
 
 def _recipients(notice: Notice, groups: list[Fields]) -> Iterator[RecipientReport]:
     """Yield what is said of each recipient; the same said twice of one is said once."""
     seen = set()
-    count = sum(map(_names_recipient, groups))
-    for group in groups:
-        if not _names_recipient(group):
-            continue
-        found = _recipient(notice, group, alone=count == 1)
+    naming = [group for group in groups if group.has_any(NAMING)]
+    for group in naming:
+        found = _recipient(notice, group, alone=len(naming) == 1)
         if found and (key := (found.final_recipient.casefold(), found.action)) not in seen:
             seen.add(key)
             yield found
@@ -165,7 +159,7 @@ def _full_address(final: str | None, group: Fields, first: str | None) -> str | 
 
 def _said(notice: Notice, final: str, first: str | None, *, alone: bool) -> str:
     """Return what the prose says of this recipient; of the only one it is all about."""
-    said = prose.about(notice.prose, final) or (prose.about(notice.prose, first) if first else "")
+    said = prose.of(notice.entries, final) or (prose.of(notice.entries, first) if first else "")
     return said or (notice.prose.strip()[: prose.MAX_ENTRY] if alone else "")
 
 

@@ -9,21 +9,26 @@ from typing import Final
 
 from worker.domain import STATUS, EnhancedStatusCode
 
-# A three-digit code with a class, at a place where replies stand: at the start of a line or text, after a quote, colon
-# or bracket, or after words that announce it; followed by white space, "-" (continued reply, RFC 5321, 4.2.1) or the
-# end.
-REPLY: Final = re.compile(
-    r"(?:^|[\n\"'(<>:;,=#|]\s{0,4}|\b(?:said|code|error|reply|response|status|responded|with|was|host|SMTP"
-    r"|failed|rejected|\w{1,20}code)"
-    r"\b[:;=,]?\s{1,4}[\"'(<]?)"
-    r"([45][0-5]\d|2(?:11|14|2[01]|5[0-2]))(?=[ \t\n\-:,;.)\"'#]|$)(?!\.\d)(?![ \t]*(?:byte|kb|mb|hour|day|min"
+# A three-digit code with a class, followed by white space, "-" (continued reply, RFC 5321, 4.2.1) or the end…
+CODE: Final = re.compile(
+    r"(?:[45][0-5]\d|2(?:11|14|2[01]|5[0-2]))(?=[ \t\n\-:,;.)\"'#]|$)(?!\.\d)(?![ \t]*(?:byte|kb|mb|hour|day|min"
     r"|sec|times|of\b|[/:]\d))",
     re.IGNORECASE,
 )
-BEFORE_STATUS: Final = re.compile(r"(?<![\d.])([245][0-5]\d)[ \-#:(]{1,3}#?(?=[245]\.\d{1,3}\.\d{1,3}(?![\d.]\d))")
 # "554 <bob@example.com>... 550 Host unknown": Sendmail's own code, then the one that it was answered.
 NESTED: Final = re.compile(r"\b[45]\d\d (?:[45]\.\d\.\d{1,3} )?(?:<[^<>\s]{1,320}>\.\.\. )?(?=[45]\d\d )")
 EXPIRED: Final = (4, 7)  # RFC 3463, 3.5: x.4.7 only says that the queue gave up
+# … at a place where replies stand: at the start of a line or text, after a quote, colon or bracket, or after words that
+# announce it. A pattern of its own, for what stands before: numbers are few, and such places many.
+PLACE: Final = re.compile(
+    r"(?:[\n\"'(<>:;,=#|]\s{0,4}|\b(?:said|code|error|reply|response|status|responded|with|was|host|SMTP"
+    r"|failed|rejected|\w{1,20}code)"
+    r"\b[:;=,]?\s{1,4}[\"'(<]?)\Z",
+    re.IGNORECASE,
+)
+PLACE_LENGTH: Final = 32  # no place is longer
+# What may not stand before is asked behind the first digit: so the search skips to digits without asking anything.
+BEFORE_STATUS: Final = re.compile(r"([245](?<![\d.].)[0-5]\d)[ \-#:(]{1,3}#?(?=[245]\.\d{1,3}\.\d{1,3}(?![\d.]\d))")
 LAST_SUBJECT: Final = 7  # RFC 3463, 3: "security or policy status"; higher ones are versions
 UNLIKELY: Final = frozenset({"400", "404"})  # HTTP's
 
@@ -52,8 +57,17 @@ def find_reply(text: str) -> Reply:
         first = first or found  # what stands behind it is the last answer of the other server
     if first:
         return first
-    code = next((m.group(1) for m in REPLY.finditer(text) if m.group(1) not in UNLIKELY), None)
-    return Reply(code, find_status(text))
+    return Reply(_find_code(text), find_status(text))
+
+
+def _find_code(text: str) -> str | None:
+    for found in CODE.finditer(text):
+        start = found.start()
+        if found.group() in UNLIKELY:
+            continue
+        if start == 0 or PLACE.search(text, max(0, start - PLACE_LENGTH), start):
+            return found.group()
+    return None
 
 
 def find_status(text: str) -> EnhancedStatusCode | None:
