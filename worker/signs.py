@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from worker import vocabulary
+from worker.phrases import Phrases
 
 # Names under which mail systems write, in the local part or the display name.
 SYSTEM_SENDER: Final = re.compile(
@@ -45,8 +46,8 @@ DELAY_SUBJECT: Final = re.compile(
     re.IGNORECASE,
 )
 
-NOTICE_SUBJECTS: Final = vocabulary.Phrases((*vocabulary.ALL.failed_subject, *vocabulary.ALL.delayed_subject))
-DELAY_SUBJECTS: Final = vocabulary.Phrases(vocabulary.ALL.delayed_subject)
+NOTICE_SUBJECTS: Final = Phrases((*vocabulary.ALL.failed_subject, *vocabulary.ALL.delayed_subject))
+DELAY_SUBJECTS: Final = Phrases(vocabulary.ALL.delayed_subject)
 
 REPORT_TYPES: Final = re.compile(r"multipart/report|report-type|message/(?:global-)?delivery-status", re.IGNORECASE)
 

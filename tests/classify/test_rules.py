@@ -39,8 +39,18 @@ def test_every_rule_is_reached_by_its_example(rule):
     elif special := re.fullmatch(r"action (\w+)", rule.example):
         spoken = verdict("", Action(special.group(1)))
     else:
-        spoken = verdict(rule.example)
+        spoken = verdict(rule.example) if rule.verified else verdict("", text=rule.example)
     assert spoken.rule == rule.name
+
+
+def asked_before(rule):
+    """Rules that are not verified are asked when all others have been."""
+    place = RULES.rules.index(rule)
+    return [
+        other
+        for at, other in enumerate(RULES.rules)
+        if (at < place if other.verified is rule.verified else other.verified)
+    ]
 
 
 @pytest.mark.parametrize("rule", RULES.rules, ids=lambda rule: rule.name)
@@ -48,7 +58,7 @@ def test_no_phrase_is_hidden_by_an_earlier_rule_of_its_own_words(rule):
     """A phrase that holds another rule's phrase would never be reached: it would be dead knowledge."""
     earlier = [
         (other.name, word)
-        for other in RULES.rules[: RULES.rules.index(rule)]
+        for other in asked_before(rule)
         for word in other.contains
         if not (other.text or other.status or other.smtp_code)
     ]

@@ -5,9 +5,11 @@ the notice's prose asked as well: it is full of words that explain what might ha
 asked last, where all others are vague.
 """
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from worker.classify.rules import START, Rule, Rules
+from worker.classify.rules import Rule, Rules
 from worker.domain import Action, BounceType, DeliveryReport, Fault, Reason, RecipientReport, Verdict
 
 MAX_TEXT: Final = 4_000
@@ -27,9 +29,10 @@ SOFTENED: Final = {
 
 
 class Evidence(NamedTuple):
-    """What the rules are asked about."""
+    """What the rules are asked about; `phrases` has for each rule that has a phrase in `text` the longest of them."""
 
     text: str
+    phrases: Mapping[int, str]
     status: str
     smtp_code: str
     action: Action
@@ -39,11 +42,13 @@ def classify(rules: Rules, report: DeliveryReport, recipient: RecipientReport) -
     """Return what `recipient`'s report comes to."""
     status = str(recipient.status) if recipient.status else ""
     codes = (status, recipient.smtp_code or "", recipient.action)
-    rule, words = _first(rules, Evidence(_folded(recipient.diagnostic_code or ""), *codes))
+    diagnostic = _folded(recipient.diagnostic_code or "")
+    rule, words = _first(rules, Evidence(diagnostic, _phrases(rules, diagnostic), *codes))
     if rule.vague and (prose := _folded(recipient.text or _only_text(report))):
-        clearer, clearer_words = _first(rules, Evidence(prose, *codes))
+        evidence = Evidence(prose, _phrases(rules, prose), *codes)
+        clearer, clearer_words = _first(rules, evidence)
         if clearer.vague:
-            clearer, clearer_words = _first(rules, Evidence(prose, *codes), verified=False)
+            clearer, clearer_words = _first(rules, evidence, verified=False)
         if not clearer.vague:
             rule, words = clearer, clearer_words
     kind, reason = _weighed(rule, recipient)
@@ -59,25 +64,37 @@ def classify(rules: Rules, report: DeliveryReport, recipient: RecipientReport) -
 
 
 def _first(rules: Rules, evidence: Evidence, *, verified: bool = True) -> tuple[Rule, str | None]:
-    phrases = _phrases(rules, evidence.text)
-    for place, rule in enumerate(rules.rules):
-        if (rule.contains and place not in phrases) or rule.verified is not verified:
-            continue
-        matched, words = _holds(rule, evidence, phrases.get(place))
-        if matched:
-            return rule, words
+    # Only rules that can hold are asked: those with a phrase in the text, and those that ask for none.
+    for place in sorted((*evidence.phrases, *_by_codes(rules, evidence.status, evidence.smtp_code, evidence.action))):
+        rule = rules.rules[place]
+        if rule.verified is verified:
+            matched, words = _holds(rule, evidence, evidence.phrases.get(place))
+            if matched:
+                return rule, words
     return FALLBACK, None
 
 
 def _phrases(rules: Rules, text: str) -> dict[int, str]:
     """Return for each rule that has a phrase in `text` the longest of them."""
     found: dict[int, str] = {}
-    here = {text[at : at + START] for at in range(len(text) - START + 1)}
-    for start in here & rules.starts.keys():
-        for place, phrase in rules.starts[start]:
-            if phrase in text and len(phrase) > len(found.get(place, "")):
-                found[place] = phrase
+    for number in sorted(rules.phrases.places(text)):
+        place, phrase = rules.owners[number]
+        if len(phrase) > len(found.get(place, "")):
+            found[place] = phrase
     return found
+
+
+@lru_cache(maxsize=1_000)  # the codes of a lifetime; the texts differ, and are asked each time
+def _by_codes(rules: Rules, status: str, smtp_code: str, action: Action) -> tuple[int, ...]:
+    """Return the places of the rules that ask for no phrase and hold for these codes, as far as codes say."""
+    return tuple(
+        place
+        for place, rule in enumerate(rules.rules)
+        if not rule.contains
+        and (rule.action is None or rule.action is action)
+        and (rule.status is None or rule.status.fullmatch(status))
+        and (rule.smtp_code is None or rule.smtp_code.fullmatch(smtp_code))
+    )
 
 
 def _holds(rule: Rule, evidence: Evidence, phrase: str | None) -> tuple[bool, str | None]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.domain import SOFT_REASONS, Action, BounceType, Fault, Reason
+from worker.phrases import Phrases
 
 HERE: Final = Path(__file__).parent
 # Vendors' texts first; English before other languages, because servers everywhere speak it; codes last.
 BEFORE_CODES: Final = ("vendors.toml", "phrases.en.toml")
 CODES: Final = ("status_codes.toml", "reply_codes.toml")
-START: Final = 4  # no phrase is shorter
+SHORTEST: Final = 4  # no phrase is shorter: it would stand in other words
 KEYS: Final = frozenset(
     {"name", "contains", "text", "status", "smtp_code", "action", "type", "reason", "fault", "vague", "lasting"}
     | {"example", "source", "verified"}
@@ -53,17 +54,17 @@ class Rule:
     source: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rules:
     """All rules in order, the first match wins; `version` names the files and their versions.
 
-    `starts` finds phrases by how they begin: (place of the rule, phrase) by the first START characters, so that the
-    cost of a text does not grow with the number of phrases.
+    `phrases` looks for the phrases of all rules at once; `owners` says of each the place of its rule, and its words.
     """
 
     rules: tuple[Rule, ...]
     version: str
-    starts: Mapping[str, tuple[tuple[int, str], ...]]
+    phrases: Phrases
+    owners: tuple[tuple[int, str], ...]
 
 
 def default_rule_paths() -> tuple[Path, ...]:
@@ -87,15 +88,9 @@ def load_rules(paths: Iterable[Path]) -> Rules:
     names = [rule.name for rule in rules]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RuleError(f"two rules are called {twice!r}")
-    return Rules(rules=tuple(rules), version=" ".join(versions), starts=_starts(rules))
-
-
-def _starts(rules: Iterable[Rule]) -> dict[str, tuple[tuple[int, str], ...]]:
-    found: dict[str, list[tuple[int, str]]] = {}
-    for place, rule in enumerate(rules):
-        for phrase in rule.contains:
-            found.setdefault(phrase[:START], []).append((place, phrase))
-    return {start: tuple(phrases) for start, phrases in found.items()}
+    owners = tuple((place, phrase) for place, rule in enumerate(rules) for phrase in rule.contains)
+    phrases = Phrases(phrase for _, phrase in owners)
+    return Rules(rules=tuple(rules), version=" ".join(versions), phrases=phrases, owners=owners)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -131,8 +126,8 @@ def _checked(name: str, row: Mapping[str, Any]) -> Rule:
     contains = tuple(row.get("contains", ()))
     if any(not isinstance(phrase, str) or phrase != phrase.casefold() or not phrase.strip() for phrase in contains):
         raise ValueError("a phrase of `contains` is not in lower case")
-    if short := next((phrase for phrase in contains if len(phrase) < START), None):
-        raise ValueError(f"the phrase {short!r} is shorter than {START} characters")
+    if short := next((phrase for phrase in contains if len(phrase) < SHORTEST), None):
+        raise ValueError(f"the phrase {short!r} is shorter than {SHORTEST} characters")
     return Rule(
         name=name,
         type=kind,

@@ -7,6 +7,7 @@ from worker import vocabulary
 from worker.detect import report
 from worker.detect.notice import Notice
 from worker.domain import DeliveryReport, Kind
+from worker.phrases import Phrases
 from worker.signs import is_notice_subject, is_system_sender
 
 NAME: Final = "auto_reply"
@@ -27,7 +28,7 @@ SUBJECT: Final = re.compile(
     re.IGNORECASE,
 )
 BEFORE_SUBJECT: Final = re.compile(r"^[\s\[(]*(?:re:\s*)?", re.IGNORECASE)
-ABROAD: Final = vocabulary.Phrases(vocabulary.ALL.automatic_subject)
+ABROAD: Final = Phrases(vocabulary.ALL.automatic_subject)
 
 
 def detect(notice: Notice) -> DeliveryReport | None:

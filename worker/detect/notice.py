@@ -8,6 +8,7 @@ from worker.detect import prose
 from worker.detect.header import Fields
 from worker.detect.lazy import lazy
 from worker.detect.mime import Part
+from worker.phrases import Phrases
 from worker.signs import is_notice_subject, is_null_path, is_system_sender
 
 # Where the notice ends and the returned message begins, in notices that are plain text.
@@ -37,7 +38,7 @@ RETURNED_STARTS: Final = frozenset(
         "hea", "tex", "sta", "cop", "con", "bod", "mes", "you", "rec", "del", "x-r", "dki", "x-o", "mim", "for",
     }
 )  # fmt: skip
-RETURNED_ABROAD: Final = vocabulary.Phrases(vocabulary.ALL.returned)
+RETURNED_ABROAD: Final = Phrases(vocabulary.ALL.returned)
 ORNAMENT: Final = " \t>-=_*|#~+"
 RETURNED_TYPES: Final = (
     "message/rfc822",

@@ -10,6 +10,7 @@ from worker.detect.notice import Notice
 from worker.detect.original import original
 from worker.detect.smtp_reply import find_reply
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
+from worker.phrases import Phrases
 from worker.signs import is_delay_subject, is_notice_subject
 
 NAME: Final = "plain"
@@ -60,8 +61,8 @@ GIVEN_UP: Final = re.compile(
     r"|returned to sender|no longer be",
     re.IGNORECASE,
 )
-FAILED_ABROAD: Final = vocabulary.Phrases((*vocabulary.ALL.failed, *vocabulary.ALL.delayed))
-DELAYED_ABROAD: Final = vocabulary.Phrases(vocabulary.ALL.delayed)
+FAILED_ABROAD: Final = Phrases((*vocabulary.ALL.failed, *vocabulary.ALL.delayed))
+DELAYED_ABROAD: Final = Phrases(vocabulary.ALL.delayed)
 ANNOUNCEMENT: Final = 2_000  # characters in which a notice says what it is
 SYSTEM_NAMES: Final = re.compile(
     r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.IGNORECASE

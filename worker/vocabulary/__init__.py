@@ -1,17 +1,17 @@
 """What mail systems write in languages other than English, as data: one file a language, read once at import.
 
-The files hold phrases, not patterns: a text is searched for all of them at once by how they begin, so that the cost
-hardly grows with their number, and no phrase can make it take long. Each file says where its phrases were found, and
+The files hold phrases, not patterns: a text is searched for all of them at once, so that the cost does not grow with
+their number, and no phrase can make it take long. Each file says where its phrases were found, and
 lists as `unsourced` those for which no public place was found. They only recognise; what a notice means is the rules'.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib.resources import files
 from typing import Final
 
-START: Final = 2  # no phrase is shorter; "配信" is a whole word
+from worker.phrases import START
+
 APOSTROPHES: Final = str.maketrans("’‘", "''")
 
 
@@ -41,32 +41,10 @@ class VocabularyError(ValueError):
     """A language's file can't be used; the message names it."""
 
 
-class Phrases:
-    """Some phrases, found by how they begin."""
-
-    def __init__(self, phrases: Iterable[str]) -> None:
-        starts: dict[str, tuple[str, ...]] = {}
-        for phrase in phrases:
-            starts[phrase[:START]] = (*starts.get(phrase[:START], ()), phrase)
-        self._starts: Mapping[str, tuple[str, ...]] = starts
-
-    def within(self, text: str) -> bool:
-        """Whether one of them stands anywhere in `text` (folded)."""
-        here = {text[at : at + START] for at in range(len(text) - START + 1)}
-        return any(phrase in text for start in here & self._starts.keys() for phrase in self._starts[start])
-
-    def may_begin(self, text: str) -> bool:
-        """Whether one of them might begin `text` (lower case): a look that costs next to nothing."""
-        return text[:START] in self._starts
-
-    def beginning(self, text: str) -> str | None:
-        """Return the longest with which `text` (folded) begins, or None."""
-        return max(filter(text.startswith, self._starts.get(text[:START], ())), key=len, default=None)
-
-
 def fold(text: str) -> str:
     """Return `text` as the phrases are written: lower case, single blanks, straight apostrophes."""
-    return " ".join(text.casefold().split()).translate(APOSTROPHES)
+    folded = " ".join(text.casefold().split())
+    return folded if folded.isascii() else folded.translate(APOSTROPHES)  # which costs ten times the rest
 
 
 def read(name: str, text: str) -> Vocabulary:
