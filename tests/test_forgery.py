@@ -1,5 +1,7 @@
 """Notices that were made up: whatever they claim, they touch nobody, or wait for a person."""
 
+from pathlib import Path
+
 from tests.fakes.notices import NOW, dsn
 from tests.fakes.sends import sent
 from worker.classify import default_rule_paths, load_rules
@@ -8,6 +10,7 @@ from worker.domain import SentEmail
 from worker.judge import Judgement, Notice, judge
 from worker.match import Key, send_keys
 
+CORPUS = Path(__file__).parent / "corpus"
 RULES = load_rules(default_rule_paths())
 FAILED = ("failed", "5.1.1", "smtp; 550 5.1.1 User unknown")
 
@@ -70,3 +73,10 @@ def test_a_token_that_is_not_the_emails_gives_a_guessed_message_id_away():
 def test_the_token_of_the_email_confirms_it():
     told = dsn().replace(b"Subject: Offer", b"Subject: Offer\r\nX-CRM-Tracking-ID: 9f86d081884c7d65")
     assert len(judged(told, sent(1, tracking_id="9f86d081884c7d65")).findings) == 1
+
+
+def test_a_forward_that_exim_tells_of_is_shown_as_such():
+    raw = (CORPUS / "made/exim-forwarded.eml").read_bytes()
+    (finding,) = judged(raw, sent(1, message_id="offer-82@crm.sender.example")).findings
+    assert finding.match.recipient.address == "bob@customer.example"
+    assert finding.match.forwarded_to == "gone@elsewhere.example"

@@ -54,6 +54,11 @@ class EnhancedStatusCode:
         """Whether the code is x.0.0: "other undefined status" (RFC 3463, 3.1)."""
         return self.subject == 0 and self.detail == 0
 
+    @property
+    def says_expired(self) -> bool:
+        """Whether the code is x.4.7: the queue gave up (RFC 3463, 3.5), whatever it met before."""
+        return self.subject == 4 and self.detail == 7
+
     def __str__(self) -> str:
         return f"{self.klass}.{self.subject}.{self.detail}"
 

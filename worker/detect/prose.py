@@ -68,6 +68,15 @@ def of(said: Iterable[tuple[str, str]], address: str) -> str:
     return "\n".join(words for found, words in said if words and found.casefold() == key)[:MAX_ENTRY]
 
 
+def generated_from(text: str, address: str) -> str | None:
+    """Return the address to which mail for `address` was forwarded, where Exim says so."""
+    mark = f"(generated from {address})"
+    if (end := text.find(mark)) < 0:
+        return None
+    words = text[:end].split()
+    return words[-1].strip("<>") if words and "@" in words[-1] else None
+
+
 def one_line(text: str) -> str:
     """Return `text` on one line."""
     return SPACE.sub(" ", text).strip()

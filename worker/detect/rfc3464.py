@@ -133,6 +133,8 @@ def _recipient(notice: Notice, group: Fields, *, alone: bool) -> RecipientReport
         final = failed[0] if len(failed) == 1 else None
     if final is None:
         return None
+    if target := prose.generated_from(notice.prose, final):
+        final, first = target, first or final
     said = _said(notice, final, first, alone=alone)
     stated = EnhancedStatusCode.parse(group.first("status") or "")
     diagnostic = _diagnostic(group)
@@ -182,7 +184,7 @@ def _reply(group: Fields, diagnostic: str | None, said: str) -> Reply:
         found = find_reply(text)
         code = code or found.code
         status = _better(status, found.status)
-        if code and status and not status.says_nothing:
+        if code and status and not (status.says_nothing or status.says_expired):
             break
     return Reply(code, status)
 
@@ -197,7 +199,7 @@ def _better(
     """
     if stated is None or found is None:
         return stated or found
-    if answered and found.detail and found.klass == stated.klass:
+    if (answered or stated.says_expired) and found.detail and found.klass == stated.klass:
         return found
     cut_short = stated.detail == 0 and found.detail and stated.klass == found.klass
     return found if cut_short or (stated.says_nothing and not found.says_nothing) else stated

@@ -16,8 +16,7 @@ CODE: Final = re.compile(
     re.IGNORECASE,
 )
 # "554 <bob@example.com>... 550 Host unknown": Sendmail's own code, then the one that it was answered.
-NESTED: Final = re.compile(r"\b[45]\d\d (?:[45]\.\d\.\d{1,3} )?(?:<[^<>\s]{1,320}>\.\.\. )?(?=[45]\d\d )")
-EXPIRED: Final = (4, 7)  # RFC 3463, 3.5: x.4.7 only says that the queue gave up
+NESTED: Final = re.compile(r"\b[45]\d\d (?:<[^<>\s]{1,320}>\.\.\. )?(?=[45]\d\d )")
 # … at a place where replies stand: at the start of a line or text, after a quote, colon or bracket, or after words that
 # announce it. A pattern of its own, for what stands before: numbers are few, and such places many.
 PLACE: Final = re.compile(
@@ -52,7 +51,7 @@ def find_reply(text: str) -> Reply:
     first = None
     for pair in BEFORE_STATUS.finditer(text):
         found = Reply(pair.group(1), EnhancedStatusCode.parse(text[pair.end() : pair.end() + 12]))
-        if found.status and (found.status.subject, found.status.detail) != EXPIRED:
+        if found.status and not found.status.says_expired:
             return found
         first = first or found  # what stands behind it is the last answer of the other server
     if first:
