@@ -4,7 +4,9 @@
 
 Around each notice that names a recipient stand the email that it answers, and decoys: an earlier email to the same
 recipient, one from another inbox of the account, the same subject to five other people, and, for every fifth, the same
-subject to the same recipient within the hour. Asked twice: with the ids that the notice gives back, and without.
+subject to the same recipient within the hour, before or after. Every tenth notice comes to a shared mailbox instead.
+Asked three times: with the ids that the notice gives back, without any id, and about an email that was never
+registered. A notice that gives back the original's Date gives back that of the email that it answers.
 """
 
 import hashlib
@@ -13,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from random import Random
 
@@ -28,12 +31,16 @@ BUCKETS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.97)
 def main(folder: Path) -> None:
     """Print who was attached to what, and how often each confidence was right."""
     reports = list(read(folder))
-    for title, blind in (("with the ids that the notice gives back", False), ("without any id", True)):
+    for title, blind, known in (
+        ("with the ids that the notice gives back", False, True),
+        ("without any id", True, True),
+        ("without any id, about an email that was sent outside the CRM", True, False),
+    ):
         counts: Counter[str] = Counter()
         right: defaultdict[float, list[int]] = defaultdict(lambda: [0, 0])
         for report, recipient in reports:
             told = without_ids(report) if blind else report
-            ask(told, recipient, counts, right)
+            ask(told, recipient, counts, right, known=known)
         total = sum(counts.values())
         print(f"\n{title}: {total} recipients of {len({id(r) for r, _ in reports})} notices")
         for what, number in counts.most_common():
@@ -62,17 +69,26 @@ def without_ids(report: DeliveryReport) -> DeliveryReport:
 
 
 def ask(
-    report: DeliveryReport, recipient: RecipientReport, counts: Counter[str], right: dict[float, list[int]]
+    report: DeliveryReport,
+    recipient: RecipientReport,
+    counts: Counter[str],
+    right: dict[float, list[int]],
+    *,
+    known: bool,
 ) -> None:
     """Put one notice among its decoys, and count what the ladder says."""
     chance = Random(hashlib.sha256(recipient.final_recipient.encode() + report.text.encode()).digest())
     true, decoys = sends(report.original, recipient, report, chance)
     found: dict[Key, list[SentEmail]] = {}
-    for send in (true, *decoys):
+    registered = (true, *decoys) if known else tuple(decoys)
+    for send in registered:
         for key in send_keys(send):
             found.setdefault(key, []).append(send)
-    seen = Seen(inbox="alice", address="alice@crm.example", at=NOW)
-    outcome = match(report, recipient, seen, found, (true, *decoys))
+    if report.original.date:
+        report = replace(report, original=replace(report.original, date=format_datetime(true.sent_at)))
+    inbox = "team" if chance.random() < 0.1 else "alice"
+    seen = Seen(inbox=inbox, address=f"{inbox}@crm.example", at=NOW)
+    outcome = match(report, recipient, seen, found, registered)
     if isinstance(outcome, Match):
         good = outcome.send.id == true.id
         counts[f"attached {'right' if good else 'WRONG'} ({outcome.rung})"] += 1
@@ -104,7 +120,8 @@ def sends(
         *(email(10 + n, f"other{n}@elsewhere.example", subject, true.sent_at) for n in range(5)),
     ]
     if chance.random() < 0.2:
-        decoys.append(email(4, address, subject, true.sent_at - timedelta(minutes=50)))
+        apart = timedelta(minutes=chance.choice((-50, -20, 1)))
+        decoys.append(email(4, address, subject, min(true.sent_at + apart, NOW)))
     return true, decoys
 
 

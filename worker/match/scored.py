@@ -30,6 +30,10 @@ OTHER_INBOX: Final = -0.1
 SUBJECT: Final = 0.25
 OTHER_SUBJECT: Final = -0.35
 SAME_MINUTE: Final = 0.1
+SAME_TIME: Final = timedelta(minutes=2)
+OTHER_MINUTE: Final = -0.35
+OTHER_TIME: Final = timedelta(minutes=15)
+"""Apart from which a time that is given back speaks against an email: its Date is written where it is sent."""
 AUTHOR: Final = 0.05
 UNAUTHENTICATED: Final = -0.2
 FAILED: Final = re.compile(r"\b(?:dmarc|spf|dkim)\s*=\s*fail\b", re.IGNORECASE)
@@ -75,11 +79,16 @@ def score(report: DeliveryReport, recipient: RecipientReport, seen: Seen, around
         return Unmatched()
     found.sort(key=lambda match: (-match.confidence, -match.send.sent_at.timestamp(), match.send.id))
     best = found[0]
-    behind = best.confidence - found[1].confidence if len(found) > 1 else best.confidence
-    if best.confidence >= seen.threshold and behind >= MARGIN:
+    rivals = [other for other in found[1:] if best.confidence - other.confidence < MARGIN]
+    if best.confidence >= seen.threshold and not rivals:
         return best
-    why = "the notice gives back no id" if len(found) == 1 else f"{len(found)} emails could be meant"
-    return Doubtful(send=best.send, rung=best.rung, why=why, confidence=best.confidence, candidates=tuple(found))
+    return Doubtful(
+        send=best.send,
+        rung=best.rung,
+        why=f"{len(rivals) + 1} emails could be meant" if rivals else "the notice gives back no id",
+        confidence=round(best.confidence / (len(rivals) + 1), 3),
+        candidates=tuple(found),
+    )
 
 
 def _written_to(send: SentEmail, report: RecipientReport) -> Recipient | None:
@@ -155,8 +164,10 @@ def _date(report: DeliveryReport, send: SentEmail) -> Sign:
         written = utc(parsedate_to_datetime(report.original.date or ""))
     except ValueError:
         return 0.0, ""
-    same = abs(written - send.sent_at) <= timedelta(minutes=2)
-    return (SAME_MINUTE if same else 0.0), "It gives back the minute in which the email was sent."
+    apart = abs(written - send.sent_at)
+    if apart <= SAME_TIME:
+        return SAME_MINUTE, "It gives back the time at which the email was sent."
+    return (OTHER_MINUTE, "It gives back another time of sending.") if apart > OTHER_TIME else (0.0, "")
 
 
 def _author(report: DeliveryReport, to: Recipient, seen: Seen) -> Sign:
