@@ -34,7 +34,7 @@ def detect(notice: Notice) -> DeliveryReport | None:
         return None
     delayed, failed = _scan(raw)
     action = Action.FAILED if failed else Action.DELAYED
-    found = sorted(address.decode("utf-8", "replace") for address in failed or delayed)
+    found = sorted(address.decode("utf-8", "replace") for address in failed or delayed if address.strip())
     if not found:
         return None
     alone = notice.prose if len(found) == 1 else ""

@@ -1,24 +1,24 @@
 """Mail that waits for somebody: quarantined or moderated mail, and challenges to prove that one is human."""
 
-import re
 from typing import Final
 
 from worker.detect import address, report
 from worker.detect.notice import Notice
 from worker.detect.plain import own_addresses
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
+from worker.phrases import Wordings
 
 NAME: Final = "held"
-HELD: Final = re.compile(
+HELD: Final = Wordings(
     r"(?:is|was|has been|have been|being) (?:held|quarantined|placed in quarantine"
     r"|put in quarantine)\b(?! (?:by|for) (?:you|us) account)"
     r"|(?:is|are) being held until|awaits? (?:moderator|administrator|approval)|awaiting (?:moderat|approval)"
     r"|held for (?:approval|review|moderat)"
     r"|moderator(?:s)? (?:approval|must approve|will review)|pending (?:moderation|approval|review by)"
     r"|message is on hold|put on hold",
-    re.IGNORECASE,
+    needs=("held", "hold", "quarantin", "moderat", "approval", "pending"),
 )
-CHALLENGE: Final = re.compile(
+CHALLENGE: Final = Wordings(
     r"(?:confirm|prove|verify|show) (?:that )?you(?:'re| are) (?:a |not a )?(?:human|real|person|legitimate"
     r"|robot|spam)|challenge[/-]response"
     r"|(?:one[- ]time|sender) (?:verification|confirmation|authentication) (?:request|required|process"
@@ -31,20 +31,16 @@ CHALLENGE: Final = re.compile(
     r"|deliver))|spamarrest|tmda|boxbe|spam ?blocker"
     r"|requires (?:that you )?(?:verify|confirm|verification|confirmation)|earthlink\.net/.{0,40}challenge"
     r"|active spam killer|mailblocks",
-    re.IGNORECASE,
-)
-REFUSED: Final = re.compile(
-    r"\b[45]\d\d[ -][45]\.\d+\.\d+|(?:could|can) ?not be delivered|undeliver|permanent(?:ly)? (?:error|fail)"
-    r"|user unknown|delivery .{0,20}fail",
-    re.IGNORECASE,
-)
-# A word that each pattern needs: asked first, because it costs a tenth.
-HELD_WORDS: Final = ("held", "hold", "quarantin", "moderat", "approval", "pending")
-CHALLENGE_WORDS: Final = (
-    "human", "guest list", "challenge", "verif", "approved sender", "allowed sender", "to be added", "spamarrest",
-    "tmda", "boxbe", "mailblocks", "spamblocker", "spam blocker", "spam killer", "legitimate", "confirm", "whitelist",
-    "safe list", "robot",
+    needs=(
+        "human", "guest list", "challenge", "verif", "approved sender", "allowed sender", "to be added", "spamarrest",
+        "tmda", "boxbe", "mailblocks", "spamblocker", "spam blocker", "spam killer", "legitimate", "confirm",
+        "whitelist", "safe list", "robot",
+    ),
 )  # fmt: skip
+REFUSED: Final = Wordings(
+    r"\b[45]\d\d[ -][45]\.\d+\.\d+|(?:could|can) ?not be delivered|undeliver|permanent(?:ly)? (?:error|fail)"
+    r"|user unknown|delivery .{0,20}fail"
+)
 HEAD: Final = 4_000  # the announcement stands at the beginning
 
 
@@ -53,7 +49,7 @@ def detect_challenge(notice: Notice) -> DeliveryReport | None:
     if not (notice.is_report or notice.is_system_mail or notice.is_automatic or notice.answers_automatically):
         return None
     words = f"{notice.subject}\n{notice.prose[:HEAD]}"
-    if not _mentions(words, CHALLENGE_WORDS) or not CHALLENGE.search(words) or REFUSED.search(words):
+    if not CHALLENGE.within(words) or REFUSED.within(words):
         return None
     return report.build(notice, Kind.CHALLENGE, "challenge")
 
@@ -63,7 +59,7 @@ def detect(notice: Notice) -> DeliveryReport | None:
     if not (notice.is_system_mail or notice.is_automatic or notice.answers_automatically):
         return None
     words = f"{notice.subject}\n{notice.prose[:HEAD]}"
-    if not _mentions(words, HELD_WORDS) or not HELD.search(words) or REFUSED.search(words):
+    if not HELD.within(words) or REFUSED.within(words):
         return None
     return report.build(notice, Kind.HELD, NAME, _recipient(notice))
 
@@ -73,8 +69,3 @@ def _recipient(notice: Notice) -> tuple[RecipientReport, ...]:
     own = own_addresses(notice)
     named = [a for a in address.every(notice.prose[:HEAD]) if address_key(a) not in own]
     return (RecipientReport(final_recipient=named[0], action=Action.DELAYED),) if len(named) == 1 else ()
-
-
-def _mentions(words: str, needed: tuple[str, ...]) -> bool:
-    folded = words.lower()
-    return any(word in folded for word in needed)

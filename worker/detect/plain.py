@@ -10,11 +10,11 @@ from worker.detect.notice import Notice
 from worker.detect.original import original
 from worker.detect.smtp_reply import find_reply
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
-from worker.phrases import Phrases
+from worker.phrases import Phrases, Wordings
 from worker.signs import is_delay_subject, is_notice_subject
 
 NAME: Final = "plain"
-PLAINLY: Final = re.compile(
+PLAINLY: Final = Wordings(
     r"(?:could|can|was|were|has|have|is|did|been)(?: ?not|n't) (?:yet )?(?:be |been |get )?(?:deliver|sent"
     r"|send|reach|accept|found|process)"
     r"|undeliver|non-?deliver|unable to (?:deliver|send|process|relay|handle)|deliver\w*\b.{0,60}\b(?:fail"
@@ -24,8 +24,7 @@ PLAINLY: Final = re.compile(
     r"|(?:error|problem|trouble)s? (?:while |in |with |when )?(?:deliver|sending)|fatal errors?|permanent errors?"
     r"|(?:user|host|recipient|address|mailbox) (?:is )?unknown|unknown (?:user|recipient|host|address|mailbox)"
     r"|no such (?:user|address)"
-    r"|failed addresses|invalid (?:user|recipient|address)|does not like recipient|\b5\d\d[ -]5\.\d+\.\d+",
-    re.IGNORECASE,
+    r"|failed addresses|invalid (?:user|recipient|address)|does not like recipient|\b5\d\d[ -]5\.\d+\.\d+"
 )
 # "… could not be delivered to the following recipients:": what stands before are the original's own To and Subject.
 ANNOUNCED: Final = re.compile(
@@ -33,33 +32,16 @@ ANNOUNCED: Final = re.compile(
     r"|mailbox(?:es)?)\b(?:\(e?s\))?[^\n:]{0,60}:?[ \t]*\n",
     re.IGNORECASE,
 )
-DELAYED: Final = re.compile(
+DELAYED: Final = Wordings(
     r"not yet (?:been )?(?:delivered|sent)|still (?:being retried|undelivered|trying|in the queue)|(?:will"
     r"|to) (?:keep|continue|go on) (?:trying|to try|being)|will be retried"
     r"|warning (?:message )?only|delivery (?:attempts )?will (?:be )?(?:continue|retried)"
     r"|you do not need to re-?send|has been delayed|is delayed|temporary (?:failure|problem)s? report"
-    r"|delivery to the following recipients? has been delayed|(?:mail )?server will keep|continue to (?:attempt|try)",
-    re.IGNORECASE,
+    r"|delivery to the following recipients? has been delayed|(?:mail )?server will keep|continue to (?:attempt|try)"
 )
-# A word that DELAYED needs: asked first, because it costs a tenth.
-DELAY_WORDS: Final = (
-    "yet",
-    "still",
-    "will",
-    "keep",
-    "trying",
-    "retried",
-    "warning",
-    "continue",
-    "re-send",
-    "resend",
-    "delayed",
-    "temporary",
-)
-GIVEN_UP: Final = re.compile(
+GIVEN_UP: Final = Wordings(
     r"(?:permanent|fatal)(?:ly)? (?:error|fail)|giving up|has failed permanently|not going to try"
-    r"|returned to sender|no longer be",
-    re.IGNORECASE,
+    r"|returned to sender|no longer be"
 )
 FAILED_ABROAD: Final = Phrases((*vocabulary.ALL.failed, *vocabulary.ALL.delayed))
 DELAYED_ABROAD: Final = Phrases(vocabulary.ALL.delayed)
@@ -100,7 +82,7 @@ def speaks_of_failure(notice: Notice) -> bool:
     if not notice.is_system_mail or ("list-id" in notice.fields and not notice.is_system_sender):
         return False
     words = notice.prose[:6_000]
-    if PLAINLY.search(words):
+    if PLAINLY.within(words):
         return True
     if notice.is_system_sender and (is_notice_subject(notice.subject) or find_reply(words).code is not None):
         return True
@@ -110,22 +92,13 @@ def speaks_of_failure(notice: Notice) -> bool:
 def delay_or_failure(notice: Notice) -> Action:
     """Whether the notice speaks of a delay or of a failure."""
     words = notice.prose[:6_000]
-    if is_delay_subject(notice.subject) and not GIVEN_UP.search(words):
+    if is_delay_subject(notice.subject) and not GIVEN_UP.within(words):
         return Action.DELAYED
-    if _says_delayed(words) or (not PLAINLY.search(words) and _says_delayed_abroad(words)):
+    if DELAYED.within(words) and not GIVEN_UP.within(words):
+        return Action.DELAYED
+    if DELAYED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT])) and not PLAINLY.within(words):
         return Action.DELAYED
     return Action.FAILED
-
-
-def _says_delayed(words: str) -> bool:
-    folded = words.lower()
-    if not any(word in folded for word in DELAY_WORDS):
-        return False
-    return DELAYED.search(words) is not None and not GIVEN_UP.search(words)
-
-
-def _says_delayed_abroad(words: str) -> bool:
-    return DELAYED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT]))
 
 
 def _recipients(notice: Notice, text: str, action: Action) -> Iterator[RecipientReport]:
