@@ -1,7 +1,43 @@
+"""The first look: every notice of our own corpus passes, ordinary mail does not."""
+
+import json
+from email import message_from_bytes
+from pathlib import Path
+
 import pytest
 
-from connectors.base import Envelope, MessageRef
+from connectors import ENVELOPE_HEADERS, Envelope, MessageRef
+from tests.fakes.notices import ordinary
 from worker.screen import screen
+
+CORPUS = Path(__file__).parent / "corpus"
+SAMPLES = sorted(CORPUS.rglob("*.eml"))
+
+
+def kind(path: Path) -> str:
+    return str(json.loads(path.with_suffix(".json").read_text())["kind"])
+
+
+def envelope(raw: bytes, item_class: str | None = None) -> Envelope:
+    message = message_from_bytes(raw)
+    headers = {name.lower(): str(message[name]) for name in ENVELOPE_HEADERS if message[name] is not None}
+    return Envelope(ref=MessageRef("1"), headers=headers, item_class=item_class)
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SAMPLES if kind(p) in ("bounce", "delayed")], ids=lambda p: str(p.relative_to(CORPUS))
+)
+def test_every_notice_passes(path: Path):
+    assert screen(envelope(path.read_bytes()))
+
+
+@pytest.mark.parametrize("name", ["newsletter", "ordinary-letter", "forwarded-as-attachment"])
+def test_ordinary_mail_does_not(name: str):
+    assert not screen(envelope((CORPUS / f"made/{name}.eml").read_bytes()))
+
+
+def test_a_persons_mail_does_not():
+    assert not screen(envelope(ordinary()))
 
 
 @pytest.mark.parametrize(

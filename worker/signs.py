@@ -17,7 +17,7 @@ SYSTEM_SENDER: Final = re.compile(
     r"|\bbounces?(?:-notif\w*)?@|mail[-_]daemon"
     r"|internet[-_. ]mail[-_. ]delivery|delivery[-_. ]?(?:status|notification|report)|^\W*(?:administrator"
     r"|sysadmin)\b"
-    r"|\bmail-?admin\b|non-?delivery|undeliver|exim@|\bsmtp(?:d|-daemon|-gateway)\b",
+    r"|\bmail-?admin\b|non-?delivery|undeliver|exim@|\bsmtp(?:d|-daemon|-gateway)\b|@sns\.amazonaws\.com",
     re.IGNORECASE,
 )
 
