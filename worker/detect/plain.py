@@ -55,6 +55,8 @@ OTHERS: Final = re.compile(
     r"|please)\b[^\n]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+# "… are not accepting mail from alice@example.com": whose mail it was, not whom it didn't reach.
+SENT_BY: Final = re.compile(r"\bfrom:?\s{1,3}<?" + address.ADDRESS.pattern, re.IGNORECASE)
 MAX_RECIPIENTS: Final = 100
 
 
@@ -137,7 +139,9 @@ def _named(notice: Notice, text: str) -> Iterable[tuple[str, str]]:
     )
     if led:
         return led
-    spoken = [a for a in address.every(text) if address_key(a) not in own and not SYSTEM_NAMES.match(a)]
+    spoken = [
+        a for a in address.every(SENT_BY.sub(" ", text)) if address_key(a) not in own and not SYSTEM_NAMES.match(a)
+    ]
     if spoken:
         return [(spoken[0], "")] if len(spoken) == 1 else [(a, prose.about(text, a)) for a in spoken[:1]]
     to = address.every(original(notice).to or "")
