@@ -21,24 +21,22 @@ class Phrases:
 
     def within(self, text: str) -> bool:
         """Whether one of them stands anywhere in `text`."""
-        return bool(self._automaton.find_matches_as_indexes(encodable(text)))
+        return bool(self._found(text))
 
     def places(self, text: str) -> set[int]:
         """Return the places (in their order) of all that stand in `text`."""
-        return {place for place, _, _ in self._automaton.find_matches_as_indexes(encodable(text), overlapping=True)}
+        return {place for place, _, _ in self._found(text, overlapping=True)}
+
+    def _found(self, text: str, *, overlapping: bool = False) -> list[tuple[int, int, int]]:
+        try:
+            return self._automaton.find_matches_as_indexes(text, overlapping=overlapping)
+        except UnicodeEncodeError:  # it refuses lone surrogates
+            whole = text.encode("utf-8", "replace").decode()
+            return self._automaton.find_matches_as_indexes(whole, overlapping=overlapping)
 
     def beginning(self, text: str) -> str | None:
         """Return the longest with which `text` begins, or None."""
         return max(filter(text.startswith, self._starts.get(text[:START], ())), key=len, default=None)
-
-
-def encodable(text: str) -> str:
-    """Return `text` without lone surrogates, which the automaton refuses; a text that has none is not touched."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
 
 
 START: Final = 2

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from worker.words import decode_words
@@ -18,7 +18,9 @@ COMMENT: Final = re.compile(r"\([^()]*+\)")
 DATE: Final = re.compile(
     r"(\d{1,2})[ -]+([A-Za-z]{3})[a-z]*[ -]+(\d{2,4})\s+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([+-])(\d{2}):?(\d{2}))?"
 )
-MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTHS: Final = {
+    name: number + 1 for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(" "))
+}
 
 
 class Fields:
@@ -29,10 +31,11 @@ class Fields:
     def __init__(self, items: Iterable[tuple[str, str]]) -> None:
         by_name: dict[str, list[str]] = {}
         for name, value in items:
-            if name in by_name:
-                by_name[name].append(value)
+            key = name.lower()
+            if key in by_name:
+                by_name[key].append(value)
             else:
-                by_name[name] = [value]
+                by_name[key] = [value]
         self._by_name = by_name
 
     def __contains__(self, name: str) -> bool:
@@ -67,7 +70,7 @@ NO_FIELDS: Final = Fields(())
 
 def read_fields(block: str) -> Fields:
     """Return the fields of a header block; lines that are no fields are passed over."""
-    return Fields(read_items(block))
+    return Fields(FIELD.findall(block))
 
 
 def read_items(block: str) -> list[tuple[str, str]]:
@@ -106,11 +109,12 @@ def read_date(value: str | None) -> datetime | None:
         return None
     day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = found.groups()
     try:
-        number = MONTHS.index(month.lower()) + 1
         full_year = int(year) if len(year) == 4 else int(year) % 100 + (2000 if int(year) % 100 < 50 else 1900)
-        offset = timedelta(hours=int(zone_hours or 0), minutes=int(zone_minutes or 0))
-        zone = timezone(-offset if sign == "-" else offset)
-        moment = datetime(full_year, number, int(day), int(hour), int(minute), min(int(second or 0), 59), tzinfo=zone)
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+        number = MONTHS[month.lower()]
+        moment = datetime(full_year, number, int(day), int(hour), int(minute), min(int(second or 0), 59), tzinfo=UTC)
+        if sign is None:
+            return moment
+        offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
+        return moment + offset if sign == "-" else moment - offset
+    except (KeyError, ValueError, OverflowError):
         return None

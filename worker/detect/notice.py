@@ -32,7 +32,7 @@ RETURNED: Final = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 RETURNED_ABROAD: Final = Phrases(vocabulary.ALL.returned)
-# The first three letters of those lines: a look that is ten times cheaper than the patterns, line by line.
+# The first three letters of those lines: a look that is ten times cheaper than the patterns.
 RETURNED_STARTS: Final = frozenset(
     {phrase[:3] for phrase in vocabulary.ALL.returned}
     | {
@@ -40,7 +40,7 @@ RETURNED_STARTS: Final = frozenset(
         "hea", "tex", "sta", "cop", "con", "bod", "mes", "you", "rec", "del", "x-r", "dki", "x-o", "mim", "for",
     }
 )  # fmt: skip
-ORNAMENT: Final = " \t>-=_*|#~+"
+LINE: Final = re.compile(r"\n[ \t>\-=_*|#~+]*+")  # up to its first word
 RETURNED_TYPES: Final = (
     "message/rfc822",
     "text/rfc822-headers",
@@ -171,12 +171,10 @@ class Notice:
 
 def _returned_at(text: str) -> int:
     """Return where the line stands that announces the returned message, or the end of `text`."""
-    position = 0
-    for line in text.split("\n"):
-        bare = line.lstrip(ORNAMENT)
-        if bare[:3].lower() in RETURNED_STARTS and _announces(bare):
-            return position
-        position += len(line) + 1
+    for line in LINE.finditer("\n" + text):  # in which each place is one further than in `text`
+        word = line.end() - 1
+        if text[word : word + 3].lower() in RETURNED_STARTS and _announces(text[word:].partition("\n")[0]):
+            return line.start()
     return len(text)
 
 

@@ -16,7 +16,7 @@ CODE: Final = re.compile(
     re.IGNORECASE,
 )
 # "554 <bob@example.com>... 550 Host unknown": Sendmail's own code, then the one that it was answered.
-NESTED: Final = re.compile(r"\b[45]\d\d (?:<[^<>\s]{1,320}>\.\.\. )?(?=[45]\d\d )")
+NESTED: Final = re.compile(r"[45](?<!\w.)\d\d (?:<[^<>\s]{1,320}>\.\.\. )?(?=[45]\d\d )")
 # … at a place where replies stand: at the start of a line or text, after a quote, colon or bracket, or after words that
 # announce it. A pattern of its own, for what stands before: numbers are few, and such places many.
 PLACE: Final = re.compile(
