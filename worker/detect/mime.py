@@ -6,6 +6,7 @@ decodes a header or a body only where a detector asks for it.
 
 import binascii
 import re
+from html.entities import html5 as ENTITIES  # noqa: N812 - a table
 from typing import Final
 
 from worker.detect.header import Fields, parameters, read_fields
@@ -198,4 +199,4 @@ def _character(found: re.Match[str]) -> str:
     if name.startswith("#"):
         number = int(f"0{name[1:]}", 0) if name[1] in "xX" else int(name[1:])
         return chr(number) if 0 < number < 0x110000 and not 0xD800 <= number < 0xE000 else " "
-    return {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "nbsp": " ", "apos": "'"}.get(name, found.group())
+    return " " if name == "nbsp" else ENTITIES.get(f"{name};", found.group())
