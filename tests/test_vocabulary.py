@@ -80,6 +80,17 @@ def test_words_of_failure(phrase):
     assert report.kind is Kind.BOUNCE
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_parcel_that_was_not_delivered_is_no_notice(language):
+    words = vocabulary.read(language, FILES[language])
+    shop = {"Return-Path": "<news@parcels.example>", "Auto-Submitted": "auto-generated"}
+    for phrase in words.failed + words.delayed:
+        letter = mail(
+            f"{phrase}\n\nAsk bob@parcels.example.\n", words.failed_subject[0], "news@parcels.example", **shop
+        )
+        assert detect(letter).kind is Kind.NONE
+
+
 @pytest.mark.parametrize("phrase", phrases("delayed"))
 def test_words_of_delay(phrase):
     report = detect(mail(f"{phrase}\n\nbob@customer.example\n", **{"Auto-Submitted": "auto-replied"}))

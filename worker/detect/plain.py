@@ -11,7 +11,7 @@ from worker.detect.original import original
 from worker.detect.smtp_reply import find_reply
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
 from worker.phrases import Phrases, Wordings
-from worker.signs import is_delay_subject, is_notice_subject
+from worker.signs import is_delay_subject, is_notice_subject, is_null_path
 
 NAME: Final = "plain"
 PLAINLY: Final = Wordings(
@@ -88,7 +88,9 @@ def speaks_of_failure(notice: Notice) -> bool:
         return True
     if notice.is_system_sender and (is_notice_subject(notice.subject) or find_reply(words).code is not None):
         return True
-    return FAILED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT]))
+    # Parcels are not delivered either, and shops say so automatically: in mail that a system sent, words do.
+    sent_by_system = notice.is_system_sender or notice.is_report or is_null_path(notice.fields.first("return-path"))
+    return sent_by_system and FAILED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT]))
 
 
 def delay_or_failure(notice: Notice) -> Action:
