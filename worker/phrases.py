@@ -34,6 +34,10 @@ class Phrases:
             whole = text.encode("utf-8", "replace").decode()
             return self._automaton.find_matches_as_indexes(whole, overlapping=overlapping)
 
+    def may_begin(self, text: str) -> bool:
+        """Whether one of them might begin `text`: a look that costs next to nothing."""
+        return text[:START] in self._starts
+
     def beginning(self, text: str) -> str | None:
         """Return the longest with which `text` begins, or None."""
         return max(filter(text.startswith, self._starts.get(text[:START], ())), key=len, default=None)

@@ -107,7 +107,7 @@ class Part:
     @lazy
     def leaves(self) -> tuple["Part", ...]:
         """The parts that are no multiparts, in order; a part that holds a message is a leaf and stays closed."""
-        if not self.parts:
+        if not self.content_type.startswith("multipart/") or not self.parts:
             return (self,)
         return tuple(leaf for part in self.parts for leaf in part.leaves)
 

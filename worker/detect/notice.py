@@ -11,7 +11,7 @@ from worker.detect.mime import Part
 from worker.phrases import Phrases
 from worker.signs import is_notice_subject, is_null_path, is_system_sender
 
-# Where the notice ends and the returned message begins, in notices that are plain text.
+# Where the notice ends and the returned message begins, in notices that are plain text; asked of lines in lower case.
 RETURNED: Final = re.compile(
     r"(?:"
     r"(?:below this line|this) is (?:a|the) (?:copy|header)|(?:below|following|attached|here"
@@ -29,7 +29,7 @@ RETURNED: Final = re.compile(
     r"|x-received:[ \t]|dkim-signature:[ \t]|x-originating-ip:"
     r"|mime-version:[ \t]|forwarded message"
     r")",
-    re.IGNORECASE | re.MULTILINE,
+    re.MULTILINE,
 )
 RETURNED_ABROAD: Final = Phrases(vocabulary.ALL.returned)
 # The first three letters of those lines: a look that is ten times cheaper than the patterns.
@@ -40,7 +40,7 @@ RETURNED_STARTS: Final = frozenset(
         "hea", "tex", "sta", "cop", "con", "bod", "mes", "you", "rec", "del", "x-r", "dki", "x-o", "mim", "for",
     }
 )  # fmt: skip
-LINE: Final = re.compile(r"\n[ \t>\-=_*|#~+]*+")  # up to its first word
+ORNAMENT: Final = " \t>-=_*|#~+"
 RETURNED_TYPES: Final = (
     "message/rfc822",
     "text/rfc822-headers",
@@ -171,12 +171,16 @@ class Notice:
 
 def _returned_at(text: str) -> int:
     """Return where the line stands that announces the returned message, or the end of `text`."""
-    for line in LINE.finditer("\n" + text):  # in which each place is one further than in `text`
-        word = line.end() - 1
-        if text[word : word + 3].lower() in RETURNED_STARTS and _announces(text[word:].partition("\n")[0]):
-            return line.start()
+    position = 0
+    for line in text.split("\n"):
+        bare = line.lstrip(ORNAMENT)
+        if bare[:3].lower() in RETURNED_STARTS and _announces(bare):
+            return position
+        position += len(line) + 1
     return len(text)
 
 
 def _announces(line: str) -> bool:
-    return bool(RETURNED.match(line) or RETURNED_ABROAD.beginning(vocabulary.fold(line[:80])))
+    if RETURNED.match(line.lower()):
+        return True
+    return RETURNED_ABROAD.may_begin(line.lower()) and RETURNED_ABROAD.beginning(vocabulary.fold(line[:80])) is not None

@@ -57,6 +57,8 @@ OTHERS: Final = re.compile(
 )
 # "… are not accepting mail from alice@example.com": whose mail it was, not whom it didn't reach.
 SENT_BY: Final = re.compile(r"\bfrom:?\s{1,3}<?" + address.ADDRESS.pattern, re.IGNORECASE)
+ANNOUNCED_NAMES: Final = re.compile(r"\bfollowing recipients?\b[^:]{0,200}:[ \t]*\n", re.IGNORECASE)
+LOCAL_NAME: Final = re.compile(r"[ \t]*[A-Za-z0-9][\w.+-]{1,63}[ \t]*", re.ASCII)
 MAX_RECIPIENTS: Final = 100
 
 
@@ -146,8 +148,19 @@ def _named(notice: Notice, text: str) -> Iterable[tuple[str, str]]:
     ]
     if spoken:
         return [(spoken[0], "")] if len(spoken) == 1 else [(a, prose.about(text, a)) for a in spoken[:1]]
-    to = address.every(original(notice).to or "")
+    to = address.every(original(notice).to or "") or _local_names(notice, text)
     return [(recipient, "") for recipient in to]
+
+
+def _local_names(notice: Notice, text: str) -> Iterable[str]:
+    """Return the recipients that are announced by their local names alone: their domain is the notice's own (AOL)."""
+    announced = ANNOUNCED_NAMES.search(text)
+    sender = address.every(notice.sender)
+    if not announced or not sender:
+        return ()
+    listed = text[announced.end() :].strip().partition("\n\n")[0].split("\n")
+    names = [line.strip() for line in listed if LOCAL_NAME.fullmatch(line)]
+    return [f"{name}@{sender[0].rpartition('@')[2]}" for name in names if len(names) == len(listed)]
 
 
 def _merged(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -9,12 +9,10 @@ from worker.detect.address import ADDRESS, TRAILING
 # "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr": in quotes, "addr... Deferred", "550 <addr>... No"
 LED: Final = re.compile(
     r"[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
-    r"(?:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
+    r"(?i:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
     r"|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
-    r"[\"']?(?:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]\"']{0,2}[ \t]*([^\n]*)$",
-    re.IGNORECASE,
-)
-SPACE: Final = re.compile(r"\s+")
+    r"[\"']?(?i:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]\"']{0,2}[ \t]*([^\n]*)$"
+)  # only its words are asked without case: that costs most in the address, which has none
 MAX_ENTRY: Final = 2_000
 MAX_LINES: Final = 40  # of one entry
 RULE: Final = re.compile(r"^[ \t]*[-=*_#]{4,}")
@@ -79,4 +77,4 @@ def generated_from(text: str, address: str) -> str | None:
 
 def one_line(text: str) -> str:
     """Return `text` on one line."""
-    return SPACE.sub(" ", text).strip()
+    return " ".join(text.split())
