@@ -1,7 +1,7 @@
 """Header fields as they stand in the wild: unfolded, looked up by name, decoded only where somebody asks."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -27,37 +27,41 @@ MONTHS: Final = {
 class Fields:
     """A block of header fields, by their names in lower case; the first field of a name wins."""
 
-    __slots__ = ("_first", "_items")
+    __slots__ = ("_by_name",)
 
-    def __init__(self, items: Sequence[tuple[str, str]]) -> None:
-        self._items = items
-        self._first = {name.lower(): value for name, value in reversed(items)}
+    def __init__(self, items: Iterable[tuple[str, str]]) -> None:
+        by_name: dict[str, list[str]] = {}
+        for name, value in items:
+            key = name.lower()
+            if key in by_name:
+                by_name[key].append(value)
+            else:
+                by_name[key] = [value]
+        self._by_name = by_name
 
     def __contains__(self, name: str) -> bool:
-        return name in self._first
+        return name in self._by_name
 
     def __bool__(self) -> bool:
-        return bool(self._first)
+        return bool(self._by_name)
 
     def first(self, name: str) -> str | None:
         """Return the first field called `name` (lower case), unfolded and stripped; None where there is none."""
-        return unfold(self._first[name]) if name in self._first else None
+        return unfold(self._by_name[name][0]) if name in self._by_name else None
 
     def every(self, name: str) -> tuple[str, ...]:
         """Return all fields called `name` (lower case), unfolded and stripped."""
-        if name not in self._first:
-            return ()
-        return tuple(unfold(value) for other, value in self._items if other.lower() == name)
+        return tuple(map(unfold, self._by_name[name])) if name in self._by_name else ()
 
     def every_of(self, names: Collection[str]) -> list[str]:
         """Return all fields of these names (lower case), name by name, unfolded and stripped."""
-        if self._first.keys().isdisjoint(names):  # mostly there is none
+        if self._by_name.keys().isdisjoint(names):  # mostly there is none
             return []
-        return [value for name in names for value in self.every(name)]
+        return [unfold(value) for name in names if name in self._by_name for value in self._by_name[name]]
 
     def has_any(self, names: AbstractSet[str]) -> bool:
         """Whether there is a field of one of these names (lower case)."""
-        return not names.isdisjoint(self._first)
+        return not names.isdisjoint(self._by_name)
 
     def text(self, name: str) -> str:
         """Return the first field called `name` with its encoded words decoded; empty where there is none."""

@@ -41,11 +41,12 @@ class Reply:
 
 
 NO_REPLY: Final = Reply()
+ANY_CODE: Final = re.compile(r"[245](?:\d\d|\.\d)")  # most texts have none, and are spared the patterns
 
 
 def find_reply(text: str) -> Reply:
     """Return the reply code and the enhanced code in `text`: a pair that belongs together, if there is one."""
-    if not text:
+    if not ANY_CODE.search(text):
         return NO_REPLY
     text = NESTED.sub("", text)
     first = None
