@@ -3,14 +3,17 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+SECONDS ?= 60
 
-.PHONY: help demo test lint unit setup servers clean
+.PHONY: help demo test lint unit bench fuzz setup servers clean
 
 help:
 	@echo "make demo   run the main job on real notices and show the result (no server, no root)"
 	@echo "make test   install what the tests need and run all of them"
 	@echo "make lint   format, lint, types and doors only"
 	@echo "make unit   the tests that need no server"
+	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
+	@echo "make fuzz   coverage-guided fuzzing for SECONDS (a minute); from atheris, installed on first use"
 
 # The virtual environment, with every version pinned by constraints.txt.
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -38,5 +41,15 @@ unit: setup
 test: setup servers lint
 	$(BIN)/python -m pytest
 
+bench: setup
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/bench.py $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
+
+fuzz: setup
+	@$(BIN)/python -c "import atheris" 2> /dev/null || $(BIN)/python -m pip install -qq -e '.[fuzz]'
+	@PYTHONPATH=. $(BIN)/python tests/fuzz/seeds.py fuzz-data/seeds
+	@mkdir -p fuzz-data/kept
+	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_detect.py fuzz-data/kept fuzz-data/seeds -dict=tests/fuzz/words.dict \
+		-max_len=16384 -timeout=10 -max_total_time=$(SECONDS) -print_final_stats=1 -artifact_prefix=fuzz-data/
+
 clean:
-	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo-data fuzz-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

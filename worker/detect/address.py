@@ -10,7 +10,7 @@ ADDRESS: Final = re.compile(
 BRACKETED: Final = re.compile(r"<([^<>\s]*+(?:\s[^<>\s]++)*+)>")
 TYPED: Final = re.compile(r"^\s*([A-Za-z][\w.-]{0,30})\s*/?\s*;\s*(.*)$", re.DOTALL)
 ESCAPE: Final = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
-QUOTED_LOCAL: Final = re.compile(r"\s*\"[^\"\n]{1,128}\"@[\w.-]+\s*")
+QUOTED_LOCAL: Final = re.compile(r"\A\s*\"[^\"\n]{1,128}\"@[\w.-]+\s*")
 PREFIX: Final = re.compile(r"^(?:smtp|mailto|rfc-?822)=", re.IGNORECASE)  # X.400 addresses: dda:SMTP=user@domain
 TRAILING: Final = ".,:;!?>)'\""
 

@@ -16,7 +16,7 @@ HELD: Final = Wordings(
     r"|held for (?:approval|review|moderat)"
     r"|moderator(?:s)? (?:approval|must approve|will review)|pending (?:moderation|approval|review by)"
     r"|message is on hold|put on hold",
-    needs=("held", "hold", "quarantin", "moderat", "approval", "pending"),
+    needs=("held", "hold", "quarantine", "moderat", "await", "pending"),
 )
 CHALLENGE: Final = Wordings(
     r"(?:confirm|prove|verify|show) (?:that )?you(?:'re| are) (?:a |not a )?(?:human|real|person|legitimate"
@@ -32,9 +32,9 @@ CHALLENGE: Final = Wordings(
     r"|requires (?:that you )?(?:verify|confirm|verification|confirmation)|earthlink\.net/.{0,40}challenge"
     r"|active spam killer|mailblocks",
     needs=(
-        "human", "guest list", "challenge", "verif", "approved sender", "allowed sender", "to be added", "spamarrest",
-        "tmda", "boxbe", "mailblocks", "spamblocker", "spam blocker", "spam killer", "legitimate", "confirm",
-        "whitelist", "safe list", "robot",
+        "confirm", "prove", "verif", "show", "challenge", "authentication ", "click", "added to", "not on ",
+        "not yet on ", "reply to this ", "spamarrest", "tmda", "boxbe", "spamblocker", "spam blocker", "spam killer",
+        "mailblocks",
     ),
 )  # fmt: skip
 REFUSED: Final = Wordings(

@@ -19,7 +19,7 @@ MAX_PARTS: Final = 50  # of one multipart
 MAX_DEPTH: Final = 8  # of parts within parts; reports have 2, forwarding gateways add a few
 MAX_TEXT: Final = 64 * 1024  # of one decoded body of text
 
-HEADER_BLOCK: Final = re.compile(rb"(?:[!-9;-~]{1,76}+[ \t]*+:[^\n]*+\n(?:[ \t]++[^\s][^\n]*+\n)*+)*+")
+HEADER_BLOCK: Final = re.compile(rb"\A(?:[!-9;-~]{1,76}+[ \t]*+:[^\n]*+\n(?:[ \t]++[^\s][^\n]*+\n)*+)*+")
 TRANSPORT_LINE: Final = re.compile(rb">?From [^\n]*+\n")  # what mbox files put before a message
 GUESSED_BOUNDARY: Final = re.compile(
     rb"^--([^\s-][^\n]{3,70}|-{2,40}[^\s-][^\n]{3,70})\n(?=content-)", re.IGNORECASE | re.MULTILINE

@@ -58,7 +58,7 @@ OTHERS: Final = re.compile(
 # "… are not accepting mail from alice@example.com": whose mail it was, not whom it didn't reach.
 SENT_BY: Final = re.compile(r"\b(?<!generated )from:?\s{1,3}<?" + address.ADDRESS.pattern, re.IGNORECASE)
 ANNOUNCED_NAMES: Final = re.compile(r"\bfollowing recipients?\b[^:]{0,200}:[ \t]*\n", re.IGNORECASE)
-LOCAL_NAME: Final = re.compile(r"[ \t]*[A-Za-z0-9][\w.+-]{1,63}[ \t]*", re.ASCII)
+LOCAL_NAME: Final = re.compile(r"\A[ \t]*[A-Za-z0-9][\w.+-]{1,63}[ \t]*", re.ASCII)
 MAX_RECIPIENTS: Final = 100
 
 

@@ -8,7 +8,7 @@ from worker.detect.address import ADDRESS, TRAILING
 
 # "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr": in quotes, "addr... Deferred", "550 <addr>... No"
 LED: Final = re.compile(
-    r"[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
+    r"\A[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
     r"(?i:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
     r"|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
     r"[\"']?(?i:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]\"']{0,2}[ \t]*([^\n]*)$"
@@ -20,7 +20,7 @@ RULE: Final = re.compile(r"^[ \t]*[-=*_#]{4,}")
 
 # What follows a list of addresses of whom nothing is said.
 BOILERPLATE: Final = re.compile(
-    r"[ \t]*(?:no action is required|please note|for (?:further|more)|if you|below|the following|this is|you do not)",
+    r"\A[ \t]*(?:no action is required|please note|for (?:further|more)|if you|below|the following|this is|you do not)",
     re.IGNORECASE,
 )
 

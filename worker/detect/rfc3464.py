@@ -20,10 +20,9 @@ STATUS_LINE: Final = re.compile(
     r"^[ \t]*(?:action|status|diagnostic-code|reporting-mta)[ \t]*:", re.IGNORECASE | re.MULTILINE
 )
 BLANK: Final = re.compile(r"\n[ \t]*\n")
-INDENTED: Final = re.compile(r"[ \t]++(?=[\w-]+[ \t]*:[ \t])")
+INDENTED: Final = re.compile(r"\A[ \t]++(?=[\w-]+[ \t]*:[ \t])")
 NAMING: Final = frozenset({"final-recipient", "original-recipient", "x-actual-recipient"})
 PER_RECIPIENT: Final = NAMING | {"action", "status", "diagnostic-code", "remote-mta", "will-retry-until"}
-SUPPLEMENT: Final = re.compile(r"^<?\s*[^\s#<>]*\s*#([245]\.\d{1,3}\.\d{1,3})?\s*(?:[\w-]+;)?\s*(.*?)>?\s*$", re.DOTALL)
 
 # RFC 3464, 2.3.3, and what programs write instead: "error" is OpenSMTPD's and others' (neither is in the RFC).
 ACTIONS: Final = {
