@@ -23,9 +23,9 @@ class Phrases:
         """Whether one of them stands anywhere in `text`."""
         return bool(self._found(text))
 
-    def places(self, text: str) -> set[int]:
-        """Return the places (in their order) of all that stand in `text`."""
-        return {place for place, _, _ in self._found(text, overlapping=True)}
+    def places(self, text: str) -> list[int]:
+        """Return the places (in their order) of all that stand in `text`, in the order in which they end there."""
+        return [place for place, _, _ in self._found(text, overlapping=True)]
 
     def _found(self, text: str, *, overlapping: bool = False) -> list[tuple[int, int, int]]:
         try:

@@ -77,7 +77,7 @@ def _first(rules: Rules, evidence: Evidence, *, verified: bool = True) -> tuple[
 def _phrases(rules: Rules, text: str) -> dict[int, str]:
     """Return for each rule that has a phrase in `text` the longest of them."""
     found: dict[int, str] = {}
-    for number in sorted(rules.phrases.places(text)):
+    for number in rules.phrases.places(text):
         place, phrase = rules.owners[number]
         if len(phrase) > len(found.get(place, "")):
             found[place] = phrase

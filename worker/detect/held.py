@@ -32,7 +32,7 @@ CHALLENGE: Final = Wordings(
     r"|requires (?:that you )?(?:verify|confirm|verification|confirmation)|earthlink\.net/.{0,40}challenge"
     r"|active spam killer|mailblocks",
     needs=(
-        "confirm", "prove", "verif", "show", "challenge", "authentication ", "click", "added to", "not on ",
+        "confirm", "prove you", "prove that you", "verif", "show you", "show that you", "challenge", "authentication ", "click", "added to", "not on ",
         "not yet on ", "reply to this ", "spamarrest", "tmda", "boxbe", "spamblocker", "spam blocker", "spam killer",
         "mailblocks",
     ),

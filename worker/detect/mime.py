@@ -100,7 +100,7 @@ class Part:
             pieces = _split(self.body, boundary)
         if len(pieces) > MAX_PARTS:
             self.warn(f"only the first {MAX_PARTS} parts were read")
-        elif pieces and self._depth == 0 and b"--" + boundary + b"--" not in self.body:
+        elif pieces and self._depth == 0 and self.source.rfind(b"--" + boundary + b"--", self._body_start) < 0:
             self.warn("the end of the message is missing")
         return tuple(Part(piece, self._depth + 1, self.warnings) for piece in pieces[:MAX_PARTS])
 

@@ -28,16 +28,16 @@ PLAINLY: Final = Wordings(
 )
 # "… could not be delivered to the following recipients:": what stands before are the original's own To and Subject.
 ANNOUNCED: Final = re.compile(
-    r"\b(?:following|these|this) (?:[\w-]+ ){0,4}?(?:recipients?|address(?:es)?|users?|persons?|people"
-    r"|mailbox(?:es)?)\b(?:\(e?s\))?[^\n:]{0,60}:?[ \t]*\n",
-    re.IGNORECASE,
-)
+    r"[FfTt](?i:(?<=f)ollowing|(?<=t)hese|(?<=t)his) (?:[\w-]+ ){0,4}?(?i:recipients?|address(?:es)?|users?|persons?|people"
+    r"|mailbox(?:es)?)\b(?:\((?i:e?s)\))?[^\n:]{0,60}:?[ \t]*\n"
+)  # with its first letters spelt out the search skips to them: a fifth of the price
 DELAYED: Final = Wordings(
     r"not yet (?:been )?(?:delivered|sent)|still (?:being retried|undelivered|trying|in the queue)|(?:will"
     r"|to) (?:keep|continue|go on) (?:trying|to try|being)|will be retried"
     r"|warning (?:message )?only|delivery (?:attempts )?will (?:be )?(?:continue|retried)"
     r"|you do not need to re-?send|has been delayed|is delayed|temporary (?:failure|problem)s? report"
-    r"|delivery to the following recipients? has been delayed|(?:mail )?server will keep|continue to (?:attempt|try)"
+    r"|delivery to the following recipients? has been delayed|(?:mail )?server will keep|continue to (?:attempt|try)",
+    needs=("yet ", "still ", "keep", "continue", "go on ", "retried", "warning", "need to re", "delayed", "temporary "),
 )
 GIVEN_UP: Final = Wordings(
     r"(?:permanent|fatal)(?:ly)? (?:error|fail)|giving up|has failed permanently|not going to try"
