@@ -47,7 +47,10 @@ class Fields:
 
     def first(self, name: str) -> str | None:
         """Return the first field called `name` (lower case), unfolded and stripped; None where there is none."""
-        return unfold(self._by_name[name][0]) if name in self._by_name else None
+        values = self._by_name.get(name)
+        if values is None:
+            return None
+        return unfold(values[0]) if "\n" in values[0] else values[0].strip()
 
     def every(self, name: str) -> tuple[str, ...]:
         """Return all fields called `name` (lower case), unfolded and stripped."""

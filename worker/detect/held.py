@@ -32,9 +32,9 @@ CHALLENGE: Final = Wordings(
     r"|requires (?:that you )?(?:verify|confirm|verification|confirmation)|earthlink\.net/.{0,40}challenge"
     r"|active spam killer|mailblocks",
     needs=(
-        "confirm", "prove you", "prove that you", "verif", "show you", "show that you", "challenge", "authentication ", "click", "added to", "not on ",
-        "not yet on ", "reply to this ", "spamarrest", "tmda", "boxbe", "spamblocker", "spam blocker", "spam killer",
-        "mailblocks",
+        "confirm", "prove you", "prove that you", "verif", "show you", "show that you", "challenge", "authentication ",
+        "click", "added to", "not on ", "not yet on ", "reply to this ", "spamarrest", "tmda", "boxbe", "spamblocker",
+        "spam blocker", "spam killer", "mailblocks",
     ),
 )  # fmt: skip
 REFUSED: Final = Wordings(

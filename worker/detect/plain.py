@@ -28,8 +28,8 @@ PLAINLY: Final = Wordings(
 )
 # "… could not be delivered to the following recipients:": what stands before are the original's own To and Subject.
 ANNOUNCED: Final = re.compile(
-    r"[FfTt](?i:(?<=f)ollowing|(?<=t)hese|(?<=t)his) (?:[\w-]+ ){0,4}?(?i:recipients?|address(?:es)?|users?|persons?|people"
-    r"|mailbox(?:es)?)\b(?:\((?i:e?s)\))?[^\n:]{0,60}:?[ \t]*\n"
+    r"[FfTt](?i:(?<=f)ollowing|(?<=t)hese|(?<=t)his) (?:[\w-]+ ){0,4}?(?i:recipients?|address(?:es)?"
+    r"|users?|persons?|people|mailbox(?:es)?)\b(?:\((?i:e?s)\))?[^\n:]{0,60}:?[ \t]*\n"
 )  # with its first letters spelt out the search skips to them: a fifth of the price
 DELAYED: Final = Wordings(
     r"not yet (?:been )?(?:delivered|sent)|still (?:being retried|undelivered|trying|in the queue)|(?:will"

@@ -16,6 +16,7 @@ from worker.signs import is_delay_subject
 
 NAME: Final = "rfc3464"
 FIELD_LINE: Final = re.compile(r"^[ \t]*(?:final-recipient|original-recipient)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+NAMED: Final = re.compile(r"-[rR](?i:ecipient)")
 STATUS_LINE: Final = re.compile(
     r"^[ \t]*(?:action|status|diagnostic-code|reporting-mta)[ \t]*:", re.IGNORECASE | re.MULTILINE
 )
@@ -66,7 +67,7 @@ def _status_in_text(notice: Notice) -> list[str]:
         leaf.text
         for leaf in notice.leaves
         if leaf.content_type.startswith(("text/", "multipart/"))
-        and "-recipient" in leaf.text.lower()  # a tenth of the price of the patterns, which most mail is spared
+        and NAMED.search(leaf.text)  # a tenth of the price of the patterns, which most mail is spared
         and FIELD_LINE.search(leaf.text)
         and STATUS_LINE.search(leaf.text)
     ][:1]

@@ -31,7 +31,7 @@ def detect(notice: Notice) -> DeliveryReport | None:
         data, _ = DECODER.raw_decode(text[start:].replace("\n ", "").replace("\n", ""))
     except (ValueError, RecursionError):
         return None
-    kind = KINDS.get(data.get("notificationType") or data.get("eventType"))
+    kind = KINDS.get(str(data.get("notificationType") or data.get("eventType")))
     if kind is None:
         return None
     recipients = tuple(_recipients(data, kind))

@@ -12,8 +12,6 @@ from typing import Final
 
 from worker.phrases import START
 
-APOSTROPHES: Final = str.maketrans("’‘", "''")
-
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -43,8 +41,7 @@ class VocabularyError(ValueError):
 
 def fold(text: str) -> str:
     """Return `text` as the phrases are written: lower case, single blanks, straight apostrophes."""
-    folded = " ".join(text.casefold().split())
-    return folded if folded.isascii() else folded.translate(APOSTROPHES)  # which costs ten times the rest
+    return " ".join(text.casefold().split()).replace("’", "'").replace("‘", "'")
 
 
 def read(name: str, text: str) -> Vocabulary:
