@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from ahocorasick_rs import AhoCorasick, Implementation
+from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 
 class Phrases:
@@ -14,7 +14,8 @@ class Phrases:
 
     def __init__(self, phrases: Iterable[str]) -> None:
         self._phrases = tuple(phrases)
-        self._automaton = AhoCorasick(self._phrases, implementation=Implementation.DFA)
+        encoded = [phrase.encode() for phrase in self._phrases]  # of bytes: it needn't count characters, nor refuse any
+        self._automaton = BytesAhoCorasick(encoded, implementation=Implementation.DFA)
         self._starts: dict[str, tuple[str, ...]] = {}
         for phrase in self._phrases:
             self._starts[phrase[:START]] = (*self._starts.get(phrase[:START], ()), phrase)
@@ -28,11 +29,7 @@ class Phrases:
         return [place for place, _, _ in self._found(text, overlapping=True)]
 
     def _found(self, text: str, *, overlapping: bool = False) -> list[tuple[int, int, int]]:
-        try:
-            return self._automaton.find_matches_as_indexes(text, overlapping=overlapping)
-        except UnicodeEncodeError:  # it refuses lone surrogates
-            whole = text.encode("utf-8", "replace").decode()
-            return self._automaton.find_matches_as_indexes(whole, overlapping=overlapping)
+        return self._automaton.find_matches_as_indexes(text.encode("utf-8", "replace"), overlapping=overlapping)
 
     def may_begin(self, text: str) -> bool:
         """Whether one of them might begin `text`: a look that costs next to nothing."""

@@ -32,9 +32,9 @@ def bare(value: str) -> str | None:
     if "<" in text:
         inside = BRACKETED.search(text)
         text = inside.group(1) if inside and inside.group(1) else text.replace("<", " ").replace(">", " ")
-    if text[:5].lower() == "smtp:" or text[:7].lower() == "mailto:":
+    if ":" in text and text.lower().startswith(("smtp:", "mailto:")):
         text = text.partition(":")[2]
-    found = None if QUOTED_LOCAL.fullmatch(text) else ADDRESS.search(text)
+    found = None if '"' in text and QUOTED_LOCAL.fullmatch(text) else ADDRESS.search(text)
     if found and (len(text.split()) > 1 or text.endswith(tuple(TRAILING))):
         text = found.group().rstrip(TRAILING)
     return text.strip(" \t\n<>'").rstrip(".,;") or None if "@" in text else (text.strip(" \t<>") or None)

@@ -109,7 +109,10 @@ class Part:
         """The parts that are no multiparts, in order; a part that holds a message is a leaf and stays closed."""
         if not self.content_type.startswith("multipart/") or not self.parts:
             return (self,)
-        return tuple(leaf for part in self.parts for leaf in part.leaves)
+        found: list[Part] = []
+        for part in self.parts:
+            found += part.leaves if part.content_type.startswith("multipart/") else (part,)
+        return tuple(found)
 
     @lazy
     def message(self) -> "Part":
@@ -130,7 +133,7 @@ def read(raw: bytes) -> Part:
     elif not raw:
         warnings.append("the message is empty")
     source = _unix_lines(raw[:MAX_BYTES]).lstrip()
-    if found := TRANSPORT_LINE.match(source):
+    if source.startswith((b"From ", b">From ")) and (found := TRANSPORT_LINE.match(source)):
         source = source[found.end() :]
     return Part(source, 0, warnings, top=True)
 

@@ -181,6 +181,7 @@ def _returned_at(text: str) -> int:
 
 
 def _announces(line: str) -> bool:
-    if RETURNED.match(line.lower()):
+    folded = line.lower()
+    if RETURNED.match(folded):
         return True
-    return RETURNED_ABROAD.may_begin(line.lower()) and RETURNED_ABROAD.beginning(vocabulary.fold(line[:80])) is not None
+    return RETURNED_ABROAD.may_begin(folded) and RETURNED_ABROAD.beginning(vocabulary.fold(line[:80])) is not None

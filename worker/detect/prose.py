@@ -9,7 +9,7 @@ from worker.detect.address import ADDRESS, TRAILING
 # "<addr>: reason", "  addr", "To: addr", "addr (reason)", "addr": in quotes, "addr... Deferred", "550 <addr>... No"
 LED: Final = re.compile(
     r"\A[ \t>*|\[-]{0,24}([245]\d\d[ \t-](?:[245]\.\d{1,3}\.\d{1,3}[ \t]+)?)?"
-    r"(?i:(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
+    r"(?i:(?=[a-z \t()-]{2,120}:)(?:[a-z-]{3,20} ){0,3}(?:recipient|address|rcpt to|to|for|user|mailbox"
     r"|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
     r"[\"']?(?i:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]\"']{0,2}[ \t]*([^\n]*)$"
 )  # only its words are asked without case: that costs most in the address, which has none
