@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from ahocorasick_rs import BytesAhoCorasick, Implementation
+from ahocorasick_rs import BytesAhoCorasick
 
 
 class Phrases:
@@ -15,7 +15,7 @@ class Phrases:
     def __init__(self, phrases: Iterable[str]) -> None:
         self._phrases = tuple(phrases)
         encoded = [phrase.encode() for phrase in self._phrases]  # of bytes: it needn't count characters, nor refuse any
-        self._automaton = BytesAhoCorasick(encoded, implementation=Implementation.DFA)
+        self._automaton = BytesAhoCorasick(encoded)
         self._starts: dict[str, tuple[str, ...]] = {}
         for phrase in self._phrases:
             self._starts[phrase[:START]] = (*self._starts.get(phrase[:START], ()), phrase)
@@ -55,7 +55,7 @@ class Wordings:
     __slots__ = ("_needs", "_pattern")
 
     def __init__(self, pattern: str, needs: Iterable[str] = ()) -> None:
-        self._pattern = re.compile(rf"(?<![a-z])(?:{pattern})")
+        self._pattern = re.compile(rf"(?<![a-z])(?=\w)(?:{pattern})")
         self._needs = Phrases(needs) if needs else None
 
     def within(self, text: str) -> bool:

@@ -31,17 +31,16 @@ ENTITY: Final = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});")
 
 
 class Part:
-    """One entity: a message or a part of one. Everything is read on demand, once."""
+    """One entity: a message or a part of one. All but its header fields is read on demand, once."""
 
     def __init__(self, source: bytes, depth: int, warnings: list[str], *, top: bool = False) -> None:
         self.source = source
         self._depth = depth
         self.warnings = warnings
         self._body_start = _header_end(source, top=top)
+        self.fields = self._fields()
 
-    @lazy
-    def fields(self) -> Fields:
-        """The header fields."""
+    def _fields(self) -> Fields:
         block = self.source[: self._body_start]
         if len(block) > MAX_HEADER_BYTES:
             self.warn(f"only the first {MAX_HEADER_BYTES} bytes of a header were read")

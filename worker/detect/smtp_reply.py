@@ -4,8 +4,7 @@ A number is only taken for a code where it stands as one: never an IP octet, a d
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.domain import STATUS, EnhancedStatusCode
 
@@ -32,8 +31,7 @@ LAST_SUBJECT: Final = 7  # RFC 3463, 3: "security or policy status"; higher ones
 UNLIKELY: Final = frozenset({"400", "404"})  # HTTP's
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a server answered: the reply code and the enhanced status code, either of which may be absent."""
 
     code: str | None = None
