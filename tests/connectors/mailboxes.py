@@ -42,7 +42,7 @@ class Password:
         return self.secret, 1
 
     def save(self, secret: str, expected_version: int) -> int:
-        raise NotImplementedError
+        raise AssertionError("no connector replaces a password")
 
 
 @dataclass
