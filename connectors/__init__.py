@@ -20,18 +20,33 @@ from connectors.errors import (
     Throttled,
     Unavailable,
 )
-from connectors.settings import ImapSettings, MaildirSettings, Security, Settings, from_json, to_json
+from connectors.network import Dial, Guard, dial
+from connectors.settings import (
+    Access,
+    ExchangeSettings,
+    ImapSettings,
+    MaildirSettings,
+    Security,
+    Settings,
+    SignIn,
+    from_json,
+    to_json,
+)
 
 __all__ = [
     "ENVELOPE_HEADERS",
+    "Access",
     "AuthRequired",
     "Connector",
     "ConnectorError",
     "CredentialStore",
     "Cursor",
     "CursorExpired",
+    "Dial",
     "Envelope",
+    "ExchangeSettings",
     "Fetched",
+    "Guard",
     "ImapSettings",
     "MaildirSettings",
     "MessageGone",
@@ -40,17 +55,19 @@ __all__ = [
     "Page",
     "Security",
     "Settings",
+    "SignIn",
     "StaleCredential",
     "Throttled",
     "Unavailable",
     "connect",
+    "dial",
     "from_json",
     "to_json",
 ]
 
 
-def connect(settings: Settings, credentials: CredentialStore) -> Connector:
-    """Return the connector for `settings`; nothing is contacted until its first poll or fetch.
+def connect(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Connector:
+    """Return the connector for `settings`; nothing is contacted until its first poll or fetch, and only by `dial`.
 
     Each provider's file, and with it the provider's SDK, is imported only here and only when it is used.
     """
@@ -58,7 +75,7 @@ def connect(settings: Settings, credentials: CredentialStore) -> Connector:
         case ImapSettings():
             from connectors.imap import ImapConnector
 
-            return ImapConnector(settings, credentials)
+            return ImapConnector(settings, credentials, dial)
         case MaildirSettings():
             from connectors.maildir import MaildirConnector
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import IMAPClientError
 from imapclient.imap4 import IMAP4WithTimeout
-from imapclient.tls import IMAP4_TLS
 
 from connectors._imap_errors import modern_sign_in, translate, translate_login
 from connectors.base import CredentialStore
 from connectors.errors import AuthRequired, ConnectorError, Misconfigured, Unavailable
+from connectors.network import Dial, dial
 from connectors.settings import ImapSettings, Security
 
 CALL_LIMIT: Final = 5
@@ -33,30 +33,38 @@ class _Client(IMAPClient):  # type: ignore[misc] # imapclient ships no types
     """An `IMAPClient` that hands over its socket before the greeting is read, so that a deadline can end even that."""
 
     def __init__(
-        self, settings: ImapSettings, context: ssl.SSLContext | None, on_open: Callable[[socket], None]
+        self, settings: ImapSettings, context: ssl.SSLContext | None, dial: Dial, on_open: Callable[[socket], None]
     ) -> None:
         self._on_open = on_open
+        self._dial = dial
         timeout = SocketTimeout(connect=settings.connect_timeout, read=settings.read_timeout)
         super().__init__(settings.host, settings.port, ssl=context is not None, ssl_context=context, timeout=timeout)
         self.normalise_times = False  # aware datetimes, as the server says them
 
     def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - imapclient's name
-        on_open = self._on_open
+        open_socket = self._open_socket
 
-        class Connection(IMAP4_TLS if self.ssl else IMAP4WithTimeout):  # type: ignore[misc]
-            def open(self, *args: object, **options: object) -> None:
-                super().open(*args, **options)
-                on_open(self.sock)
+        class Connection(IMAP4WithTimeout):  # type: ignore[misc]
+            def _create_socket(self, _timeout: float | None = None) -> socket:
+                return open_socket()
 
-        context = [self.ssl_context] if self.ssl else []
-        return Connection(self.host, self.port, *context, self._timeout.connect)
+        return Connection(self.host, self.port, self._timeout.connect)
+
+    def _open_socket(self) -> socket:
+        opened = self._dial(self.host, self.port, self._timeout.connect)
+        self._on_open(opened)  # before the handshake too: a server may be slow at that
+        if self.ssl_context is not None:
+            opened = self.ssl_context.wrap_socket(opened, server_hostname=self.host)
+            self._on_open(opened)
+        return opened
 
 
 class ImapSession:
     """The connection that an `ImapConnector` works on. Not for several threads at once, as imaplib isn't."""
 
-    def __init__(self, settings: ImapSettings, credentials: CredentialStore) -> None:
+    def __init__(self, settings: ImapSettings, credentials: CredentialStore, dial: Dial = dial) -> None:
         self._settings = settings
+        self._dial = dial
         self._credentials = credentials
         self._client: Any = None  # an IMAPClient, once there is one
         self._socket: socket | None = None
@@ -140,7 +148,8 @@ class ImapSession:
     def _open(self, secret: str) -> None:
         settings = self._settings
         context = None if settings.security is Security.NONE else self._context()
-        self._client = client = _Client(settings, context if settings.security is Security.TLS else None, self._watch)
+        tls = context if settings.security is Security.TLS else None
+        self._client = client = _Client(settings, tls, self._dial, self._watch)
         try:
             if settings.security is Security.STARTTLS:
                 client.starttls(context)

@@ -18,6 +18,7 @@ from connectors._imap_commands import Status
 from connectors._imap_session import ImapSession
 from connectors.base import CredentialStore, Cursor, Envelope, Fetched, MessageRef, Page
 from connectors.errors import CursorExpired, MessageGone, Misconfigured
+from connectors.network import Dial, dial
 from connectors.settings import ImapSettings
 
 PAGE: Final = 200
@@ -73,8 +74,8 @@ class Reading:
 class ImapConnector:
     """See `Connector`. Keeps its connection from the first poll or fetch until `close`."""
 
-    def __init__(self, settings: ImapSettings, credentials: CredentialStore) -> None:
-        self._session = ImapSession(settings, credentials)
+    def __init__(self, settings: ImapSettings, credentials: CredentialStore, dial: Dial = dial) -> None:
+        self._session = ImapSession(settings, credentials, dial)
         self._chosen = tuple("INBOX" if name.upper() == "INBOX" else name for name in settings.folders)
 
     def poll(self, since: Cursor | datetime) -> Page:

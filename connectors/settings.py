@@ -1,11 +1,30 @@
 """One frozen settings type per provider, and its JSON form. Settings hold no secret."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
 from connectors.errors import Misconfigured
+
+
+class SignIn(StrEnum):
+    """How a mailbox is signed in to. With the OAuth ways the stored secret is a grant (see `connectors.oauth`)."""
+
+    PASSWORD = "password"  # noqa: S105 - a way, not a secret: an app password is one too
+    XOAUTH2 = "xoauth2"
+    OAUTHBEARER = "oauthbearer"
+    NTLM = "ntlm"
+    BASIC = "basic"
+    OAUTH = "oauth"
+
+
+class Access(StrEnum):
+    """Whose rights Exchange reads a mailbox by: those of the user who signs in, or of its owner."""
+
+    DELEGATE = "delegate"
+    IMPERSONATION = "impersonation"
 
 
 class Security(StrEnum):
@@ -27,6 +46,27 @@ class ImapSettings:
     username: str
     port: int = 993
     security: Security = Security.TLS
+    sign_in: SignIn = SignIn.PASSWORD
+    folders: tuple[str, ...] = ()
+    ca_file: str | None = None
+    authserv_id: str | None = None
+    connect_timeout: float = 15.0
+    read_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeSettings:
+    r"""A mailbox on an Exchange server of one's own, read by EWS. Timeouts are in seconds.
+
+    `endpoint` is its EWS address, such as ``https://mail.acme.example/EWS/Exchange.asmx``; `address` the mailbox's
+    primary SMTP address; `username` a UPN or ``DOMAIN\\user``. `folders` empty means the inbox and the junk folder.
+    """
+
+    endpoint: str
+    address: str
+    username: str
+    sign_in: SignIn = SignIn.NTLM
+    access: Access = Access.DELEGATE
     folders: tuple[str, ...] = ()
     ca_file: str | None = None
     authserv_id: str | None = None
@@ -49,6 +89,14 @@ PROVIDERS: Final[dict[str, type[ImapSettings] | type[MaildirSettings]]] = {
     "imap": ImapSettings,
     "maildir": MaildirSettings,
 }
+
+
+CHOICES: Final[Mapping[str, Mapping[str, Sequence[StrEnum]]]] = {
+    "imap": {"security": tuple(Security), "sign_in": (SignIn.PASSWORD, SignIn.XOAUTH2, SignIn.OAUTHBEARER)},
+    "exchange": {"access": tuple(Access), "sign_in": (SignIn.NTLM, SignIn.BASIC, SignIn.OAUTH)},
+    "maildir": {},
+}
+"""The settings that take one of a few words."""
 
 
 def provider_of(settings: Settings) -> str:
@@ -77,12 +125,23 @@ def from_fields(provider: str, given: dict[str, Any]) -> Settings:
     if "folders" in values:
         folders = values["folders"]
         values["folders"] = (folders,) if isinstance(folders, str) else tuple(folders)
+    for name, choices in CHOICES[provider].items():
+        if name in values:
+            values[name] = _choice(name, values[name], choices)
     try:
-        if "security" in values:
-            values["security"] = Security(values["security"])
         return kind(**values)
     except TypeError:
         needed = [field.name for field in fields(kind) if field.default is MISSING]
-        raise Misconfigured(f"A {provider} inbox needs {' and '.join(needed)}.") from None
-    except ValueError:
-        raise Misconfigured(f"Unknown security {given['security']!r}: use tls, starttls or none.") from None
+        raise Misconfigured(f"A {provider} inbox needs {_listed(needed, 'and')}.") from None
+
+
+def _choice(name: str, given: object, choices: Sequence[StrEnum]) -> StrEnum:
+    for choice in choices:
+        if choice == given:
+            return choice
+    raise Misconfigured(f"Unknown {name.replace('_', '-')} {given!r}: use {_listed(choices, 'or')}.")
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    *first, final = names
+    return f"{', '.join(first)} {last} {final}" if first else final

@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 from connectors import (
+    Access,
     ConnectorError,
+    ExchangeSettings,
     ImapSettings,
     MaildirSettings,
     Misconfigured,
@@ -18,6 +20,18 @@ from connectors import (
 from connectors.settings import PROVIDERS, from_fields, provider_of
 
 IMAP = ImapSettings(host="mx.test", username="alice", port=143, security=Security.STARTTLS, folders=("INBOX", "Søppel"))
+
+EXCHANGE = ExchangeSettings(
+    endpoint="https://mail.test/EWS/Exchange.asmx",
+    address="alice@mail.test",
+    username="MAIL\\alice",
+    access=Access.IMPERSONATION,
+)
+NEEDED = {
+    "imap": {"host": "h", "username": "u"},
+    "exchange": {"endpoint": "https://h", "address": "a@h", "username": "u"},
+    "maildir": {"path": "/mail"},
+}
 
 
 @pytest.mark.parametrize("settings", [IMAP, MaildirSettings(path="/mail")])
@@ -32,6 +46,7 @@ def test_settings_survive_json(settings):
         ("imap", {"host": "mx.test"}, r"needs host and username\.$"),
         ("imap", {"host": "mx.test", "username": "a", "pasword": "x"}, r"no setting named pasword\.$"),
         ("imap", {"host": "mx.test", "username": "a", "security": "ssl"}, r"'ssl': use tls, starttls or none\.$"),
+        ("imap", {"host": "h", "username": "u", "sign_in": "ntlm"}, r"use password, xoauth2 or oauthbearer\.$"),
         ("maildir", {}, r"needs path\.$"),
         ("maildir", {"path": "/mail", "host": "x", "port": 1}, r"no setting named host, port\.$"),
     ],
@@ -43,8 +58,7 @@ def test_what_is_wrong_with_settings_is_one_sentence(provider, fields, words):
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_folders_are_frozen(provider):
-    needed = {"host": "h", "username": "u"} if provider == "imap" else {"path": "/mail"}
-    assert from_fields(provider, needed | {"folders": ["A", "B"]}).folders == ("A", "B")
+    assert from_fields(provider, NEEDED[provider] | {"folders": ["A", "B"]}).folders == ("A", "B")
 
 
 def test_one_folder_needs_no_list():
