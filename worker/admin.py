@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from connectors import ConnectorError, Settings, to_json
+from connectors import ConnectorError, MaildirSettings, Settings, to_json
 from connectors.settings import from_fields, provider_of
 from worker.domain import BounceType, Policy, SentEmail
 from worker.entry import timeline_entry
@@ -15,6 +15,7 @@ from worker.screen import screen
 from worker.store import accounts, bounces, credentials, inboxes, notices, sends
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
+from worker.store.keyring import reseal_digester
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far a mail server's clock may be behind ours before mail of the first moments would be missed."""
@@ -26,7 +27,10 @@ class AdminProblem(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxRequest:
-    """An inbox as a person describes it. `secret` is a password; `since` None means from now on."""
+    """An inbox as a person describes it. `secret` is a password or a grant; `since` None means from now on.
+
+    `trusted` says that the operator speaks, who may name any host; a tenant's hosts are reached through the guard.
+    """
 
     account: str
     name: str
@@ -34,6 +38,7 @@ class InboxRequest:
     settings: Settings
     since: datetime | None = None
     secret: str | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +52,10 @@ class Check:
 
 
 def add_inbox(context: Context, request: InboxRequest) -> Inbox:
-    """Connect an inbox. Raises `AdminProblem` where the account has one of that name."""
+    """Connect an inbox. Raises `AdminProblem` where the account has one of that name, or may not have such a one."""
     now = context.now()
+    if isinstance(request.settings, MaildirSettings) and not request.trusted:
+        raise AdminProblem("Only the operator may connect a folder of this machine, from the command line.")
     inbox = Inbox(
         id=uuid.uuid4().hex,
         account=request.account,
@@ -67,6 +74,7 @@ def add_inbox(context: Context, request: InboxRequest) -> Inbox:
         lease_until=None,
         lease_token=0,
         created_at=now,
+        trusted=request.trusted,
     )
     with writing(context.engine) as connection:
         if inboxes.find(connection, account=request.account, name=request.name):
@@ -117,6 +125,19 @@ def resume(context: Context, inbox: Inbox, secret: str | None = None) -> None:
             next_poll_at=now,
             lease_until=None,
         )
+
+
+def rekey(context: Context) -> int:
+    """Encrypt every secret at rest anew with the newest key; return how many. The older keys may be dropped then."""
+    renewed = 0
+    with reading(context.engine) as connection:
+        ids = credentials.stored(connection)
+    for inbox_id in ids:
+        with writing(context.engine) as connection:
+            renewed += credentials.reseal(connection, context.ring, inbox_id)
+    with writing(context.engine) as connection:
+        reseal_digester(connection, context.ring)
+    return renewed
 
 
 def remove(context: Context, inbox: Inbox, *, purge: bool = False) -> None:
@@ -188,6 +209,7 @@ def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str
         settings=settings,
         since=_since(name, item.get("since")),
         secret=_secret(name, item.get("password_env"), secrets),
+        trusted=True,
     )
     with reading(context.engine) as connection:
         found = inboxes.find(connection, account=account, name=name)

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from connectors.network import Guard
 from worker.store.keyring import KeyProblem, KeyRing, new_key
 
 VARIABLES: Final = {
@@ -15,6 +16,7 @@ VARIABLES: Final = {
     "BOUNCE_WORKER_DATA": "data folder (default: ~/.local/share/bounce-worker)",
     "BOUNCE_WORKER_KEYS": "base64 keys of 32 bytes that encrypt credentials at rest, newest first",
     "BOUNCE_WORKER_POLL_SECONDS": "how often an inbox is polled (default: 120)",
+    "BOUNCE_WORKER_ALLOW_HOSTS": "hosts and networks of your own that tenants' inboxes may be on, separated by commas",
     "BOUNCE_WORKER_RULES": "your own rule files, read before ours, separated by colons",
     "BOUNCE_WORKER_CRM_TASK": "the CRM's Celery task that takes events (default: none; they wait in the feed)",
     "BOUNCE_WORKER_CRM_QUEUE": "queue of that task (default: crm)",
@@ -38,6 +40,7 @@ class Settings:
     data: Path
     poll_every: timedelta
     rule_files: tuple[Path, ...] = ()
+    guard: Guard = field(default_factory=Guard)
     crm_task: str | None = None
     crm_queue: str = "crm"
     crm_broker: str | None = None
@@ -66,10 +69,18 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         data=data,
         poll_every=timedelta(seconds=int(seconds)),
         rule_files=tuple(Path(p) for p in (environment.get("BOUNCE_WORKER_RULES") or "").split(":") if p),
+        guard=_guard(environment.get("BOUNCE_WORKER_ALLOW_HOSTS") or ""),
         crm_task=environment.get("BOUNCE_WORKER_CRM_TASK") or None,
         crm_queue=environment.get("BOUNCE_WORKER_CRM_QUEUE") or "crm",
         crm_broker=environment.get("BOUNCE_WORKER_CRM_BROKER") or None,
     )
+
+
+def _guard(text: str) -> Guard:
+    try:
+        return Guard.parse([item.strip() for item in text.split(",") if item.strip()])
+    except ValueError as error:
+        raise ConfigProblem(f"BOUNCE_WORKER_ALLOW_HOSTS: {error}; write host names and networks.") from None
 
 
 def key_ring(settings: Settings, environment: Mapping[str, str] = os.environ) -> KeyRing:

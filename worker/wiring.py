@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from connectors import Connector, connect, from_json
+from connectors import Connector, connect, dial, from_json
 from worker import config
 from worker.classify import default_rule_paths, load_rules
 from worker.pipeline import Context
@@ -32,7 +32,8 @@ def make_context(settings: config.Settings) -> Context:
         raise config.ConfigProblem(f"The database of DATABASE_URL can't be reached or used: {reason}") from error
 
     def open_inbox(inbox: Inbox) -> Connector:
-        return connect(from_json(inbox.provider, inbox.settings), DatabaseCredentials(engine, ring, inbox.id))
+        secrets = DatabaseCredentials(engine, ring, inbox.id)
+        return connect(from_json(inbox.provider, inbox.settings), secrets, dial if inbox.trusted else settings.guard)
 
     return Context(
         engine=engine,

@@ -33,7 +33,12 @@ class World:
         settings = MaildirSettings(path="/nowhere")
         since = NOW - timedelta(days=1)
         request = admin.InboxRequest(
-            account=account, name=name, address=f"{name}@{account}.example", settings=settings, since=since
+            account=account,
+            name=name,
+            address=f"{name}@{account}.example",
+            settings=settings,
+            since=since,
+            trusted=True,
         )
         return admin.add_inbox(self.context, request)
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli import crm, inbox, run, scan
+from worker.cli import crm, inbox, operate, run, scan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,6 +37,7 @@ app.command()(run.scheduler)
 app.command()(run.poll)
 app.command()(crm.timeline)
 app.command()(crm.apply)
+app.command()(operate.rekey)
 app.add_typer(inbox.app, name="inbox")
 app.add_typer(crm.sends, name="sends")
 app.add_typer(crm.bounces, name="bounces")

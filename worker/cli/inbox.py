@@ -85,6 +85,7 @@ def add(
             settings=from_fields(provider, given),
             since=moment,
             secret=secret,
+            trusted=True,  # the command line is the operator's own
         )
         inbox = admin.add_inbox(open_context(), request)
     out.print(f"Connected {account}/{name}; its first poll reads what came since {inbox.since:%Y-%m-%d %H:%M} UTC.")

@@ -5,7 +5,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from connectors.base import StaleCredential
 from connectors.errors import AuthRequired
-from worker.store.database import insert, reading, writing
+from worker.store.database import insert, locked, reading, writing
 from worker.store.keyring import KeyRing
 from worker.store.schema import credentials
 
@@ -48,3 +48,18 @@ def put(connection: Connection, ring: KeyRing, inbox_id: str, secret: str) -> No
             set_={"secret": statement.excluded.secret, "version": credentials.c.version + 1},
         )
     )
+
+
+def stored(connection: Connection) -> list[str]:
+    """Return the inboxes that have a secret."""
+    return list(connection.execute(sa.select(credentials.c.inbox_id).order_by(credentials.c.inbox_id)).scalars())
+
+
+def reseal(connection: Connection, ring: KeyRing, inbox_id: str) -> bool:
+    """Encrypt an inbox's secret anew with the newest key, if it still has one. The secret's version stays."""
+    row = connection.execute(locked(credentials.select().where(credentials.c.inbox_id == inbox_id))).first()
+    if row is None:
+        return False
+    secret = ring.seal(ring.open(row.secret, inbox_id), inbox_id)
+    connection.execute(sa.update(credentials).where(credentials.c.inbox_id == inbox_id).values(secret=secret))
+    return True

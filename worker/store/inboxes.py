@@ -22,7 +22,10 @@ class InboxState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """An inbox as it is configured, and where its reading stands. `settings` is the connector's own JSON."""
+    """An inbox as it is configured, and where its reading stands. `settings` is the connector's own JSON.
+
+    `trusted` says that the operator named its host; one that a tenant typed in is reached through the guard.
+    """
 
     id: str
     account: str
@@ -41,6 +44,7 @@ class Inbox:
     lease_until: datetime | None
     lease_token: int
     created_at: datetime
+    trusted: bool
 
 
 class StaleLease(Exception):

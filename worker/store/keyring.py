@@ -94,3 +94,10 @@ def load_digester(connection: Connection, ring: KeyRing) -> Digester:
     )
     stored = connection.execute(meta.select().where(meta.c.key == DIGEST_KEY_ROW)).one()
     return Digester(ring.open(stored.value, DIGEST_KEY_ROW))
+
+
+def reseal_digester(connection: Connection, ring: KeyRing) -> None:
+    """Encrypt the digester's key anew with the newest key; the hashes that it makes stay what they are."""
+    stored = connection.execute(meta.select().where(meta.c.key == DIGEST_KEY_ROW)).one()
+    blob = ring.seal(ring.open(stored.value, DIGEST_KEY_ROW), DIGEST_KEY_ROW)
+    connection.execute(meta.update().where(meta.c.key == DIGEST_KEY_ROW).values(value=blob))

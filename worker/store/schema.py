@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -108,6 +108,7 @@ inboxes = sa.Table(
     sa.Column("lease_until", Moment),
     sa.Column("lease_token", sa.BigInteger, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("trusted", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.UniqueConstraint("account", "name", name="inboxes_account_name"),
     sa.Index("inboxes_due", "next_poll_at"),
 )
@@ -159,6 +160,19 @@ send_keys = sa.Table(
     _text("account", primary_key=True),
     sa.Column("digest", sa.LargeBinary, primary_key=True),
     _text("send_id", primary_key=True),
+)
+
+sent_lookups = sa.Table(
+    "sent_lookups",
+    metadata,
+    _text("account", primary_key=True),
+    _text("send_id", primary_key=True),
+    _text("inbox"),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", Moment),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Index("sent_lookups_due", "account", "inbox", "due_at"),
+    sa.Index("sent_lookups_expiry", "expires_at"),
 )
 
 notices = sa.Table(
