@@ -2,11 +2,15 @@
 
 from connectors.base import (
     ENVELOPE_HEADERS,
+    SENT_HEADERS,
+    SENT_LIMIT,
     Connector,
     CredentialStore,
     Cursor,
     Envelope,
     Fetched,
+    Folder,
+    FolderRole,
     MessageRef,
     Page,
     StaleCredential,
@@ -35,6 +39,8 @@ from connectors.settings import (
 
 __all__ = [
     "ENVELOPE_HEADERS",
+    "SENT_HEADERS",
+    "SENT_LIMIT",
     "Access",
     "AuthRequired",
     "Connector",
@@ -46,6 +52,8 @@ __all__ = [
     "Envelope",
     "ExchangeSettings",
     "Fetched",
+    "Folder",
+    "FolderRole",
     "Guard",
     "ImapSettings",
     "MaildirSettings",

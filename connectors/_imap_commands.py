@@ -53,18 +53,18 @@ def status(client: IMAPClient, folder: str) -> Status | None:
 
 def folder_names(client: IMAPClient) -> set[str]:
     """Return the names of the folders that hold mail."""
-    return {"INBOX" if name.upper() == "INBOX" else name for _, name, _ in _listing(client)}
+    return {"INBOX" if name.upper() == "INBOX" else name for _, name, _ in listing(client)}
 
 
 def junk_folder(client: IMAPClient) -> str | None:
     """Return the folder marked as junk (RFC 6154, 2), else one with a usual name. One LIST, whatever it finds."""
-    folders = list(_listing(client))
+    folders = list(listing(client))
     marked = [name for attributes, name, _ in folders if b"\\junk" in attributes]
     named = [name for _, name, last in folders if last.lower() in _JUNK_NAMES]
     return next(iter(marked + named), None)
 
 
-def _listing(client: IMAPClient) -> Iterator[tuple[frozenset[bytes], str, str]]:
+def listing(client: IMAPClient) -> Iterator[tuple[frozenset[bytes], str, str]]:
     """Yield attributes, name and last part of the name of each folder that holds mail."""
     for attributes, delimiter, name in client.list_folders():
         lowered = frozenset(attribute.lower() for attribute in attributes)

@@ -1,8 +1,9 @@
 """The interface that every connector implements, and the values that pass through it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final, NewType, Protocol
 
 Cursor = NewType("Cursor", str)
@@ -32,6 +33,42 @@ ENVELOPE_HEADERS: Final = (
     "X-Autoreply",
 )
 """The header fields that a connector reads of every new message: all that a first look needs, and no more."""
+
+
+SENT_HEADERS: Final = (
+    "Message-ID",
+    "X-Google-Original-Message-ID",
+    "X-Microsoft-Original-Message-ID",
+    "X-Original-Message-ID",
+    "X-CRM-Tracking-ID",
+    "To",
+    "Cc",
+    "Subject",
+    "Date",
+)
+"""The header fields that are read of mail in the Sent folder: under which ids did a provider send our email?"""
+
+SENT_LIMIT: Final = 500
+"""Messages of the Sent folder that one question may bring."""
+
+
+class FolderRole(StrEnum):
+    """What a folder is for, whatever it is called (RFC 6154, 2)."""
+
+    INBOX = "inbox"
+    JUNK = "junk"
+    ARCHIVE = "archive"
+    SENT = "sent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A folder that holds mail; `polled` says that a poll reads it. `messages` is None where that would cost more."""
+
+    name: str
+    role: FolderRole | None = None
+    messages: int | None = None
+    polled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +120,15 @@ class Connector(Protocol):
 
     def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
         """Return the first `max_bytes` bytes of a message. Raises `MessageGone` and other `ConnectorError`s."""
+
+    def folders(self) -> Sequence[Folder]:
+        """Return the mailbox's folders, for a person to look at. Raises `ConnectorError`."""
+
+    def sent(self, since: datetime, until: datetime) -> Sequence[Envelope]:
+        """Return what the Sent folder took between two aware moments: `SENT_HEADERS` only, at most `SENT_LIMIT`.
+
+        Nothing where the mailbox has no such folder. Raises `ConnectorError`.
+        """
 
     def close(self) -> None:
         """Let go of the connection; never raises."""

@@ -4,7 +4,7 @@ An idle poll asks one STATUS per folder and opens none.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -13,16 +13,20 @@ from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError
 
 import connectors._imap_commands as ask
+import connectors._imap_folders as named
 from connectors._headers import parse_headers
 from connectors._imap_commands import Status
 from connectors._imap_session import ImapSession
-from connectors.base import CredentialStore, Cursor, Envelope, Fetched, MessageRef, Page
+from connectors.base import CredentialStore, Cursor, Envelope, Fetched, Folder, FolderRole, MessageRef, Page
 from connectors.errors import CursorExpired, MessageGone, Misconfigured
 from connectors.network import Dial, dial
 from connectors.settings import ImapSettings
 
 PAGE: Final = 200
 """Messages in one page."""
+
+POLLED: Final = (FolderRole.INBOX, FolderRole.JUNK)
+"""What is read where no folders are chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,28 @@ class ImapConnector:
             raw = ask.body(client, uid, max_bytes + 1)  # one more tells whether there are more
         return Fetched(raw=raw[:max_bytes], truncated=len(raw) > max_bytes)
 
+    def folders(self) -> Sequence[Folder]:
+        with self._session.use() as client:
+            self._session.deselect()
+            roles = named.roles(client)
+            polled = set(self._chosen or (name for name, role in roles.items() if role in POLLED))
+            return [
+                Folder(name=name, role=role, polled=name in polled, messages=_count(client, name))
+                for name, role in roles.items()
+            ]
+
+    def sent(self, since: datetime, until: datetime) -> Sequence[Envelope]:
+        with self._session.use() as client:
+            folder = next((name for name, role in named.roles(client).items() if role is FolderRole.SENT), None)
+            if folder is None:
+                return []
+            uidvalidity = self._session.select(folder)
+            found = [
+                _envelope(MessageRef(f"{uidvalidity}:{uid}:{folder}"), answer, named.sent_headers(answer))
+                for uid, answer in named.sent_messages(client, since, until)
+            ]
+        return [each for each in found if each.received_at is None or since <= each.received_at <= until]
+
     def close(self) -> None:
         self._session.logout()
 
@@ -141,6 +167,11 @@ class ImapConnector:
             raise MessageGone(f"The folder {folder!r} of this message is gone.") from error
 
 
+def _count(client: IMAPClient, folder: str) -> int | None:
+    status = ask.status(client, folder)
+    return None if status is None else status.messages
+
+
 def _status(client: IMAPClient, folder: str) -> Status:
     status = ask.status(client, folder)
     if status is None:
@@ -171,16 +202,18 @@ def _envelopes(client: IMAPClient, folder: str, place: Place, uids: list[int], s
     answers = ask.headers(client, uids) if uids else {}
     for uid in uids:
         if uid in answers:
-            envelope = _envelope(MessageRef(f"{place.uidvalidity}:{uid}:{folder}"), answers[uid])
+            block = ask.header_block(answers[uid])
+            headers = None if block is None else parse_headers(block)
+            envelope = _envelope(MessageRef(f"{place.uidvalidity}:{uid}:{folder}"), answers[uid], headers)
             if uid > place.walk_end or envelope.received_at is None or envelope.received_at >= since:
                 yield envelope
 
 
-def _envelope(ref: MessageRef, answer: Mapping[bytes, Any]) -> Envelope:
-    block, size = ask.header_block(answer), answer.get(b"RFC822.SIZE")
+def _envelope(ref: MessageRef, answer: Mapping[bytes, Any], headers: Mapping[str, str] | None) -> Envelope:
+    size = answer.get(b"RFC822.SIZE")
     return Envelope(
         ref=ref,
-        headers=None if block is None else parse_headers(block),
+        headers=headers,
         size=size if isinstance(size, int) else None,
         received_at=_utc(answer.get(b"INTERNALDATE")),
     )

@@ -16,9 +16,9 @@ from pathlib import Path, PurePath
 from typing import Final, Self
 
 import connectors._maildir_files as files
-from connectors._headers import HEADER_LIMIT, parse_headers
+from connectors._headers import ENVELOPE_FIELDS, HEADER_LIMIT, SENT_FIELDS, parse_headers
 from connectors._maildir_files import MessageFile
-from connectors.base import Cursor, Envelope, Fetched, MessageRef, Page
+from connectors.base import SENT_LIMIT, Cursor, Envelope, Fetched, Folder, FolderRole, MessageRef, Page
 from connectors.errors import ConnectorError, CursorExpired, MessageGone, Misconfigured, Unavailable
 from connectors.settings import MaildirSettings
 
@@ -32,6 +32,13 @@ SEEN_LIMIT: Final = 2_000
 """How many names a cursor remembers of a folder's overlap; where mail comes faster, the overlap is shorter."""
 
 JUNK: Final = ".Junk"
+SENT: Final = ".Sent"
+ROLES: Final = {
+    "INBOX": FolderRole.INBOX,
+    JUNK: FolderRole.JUNK,
+    ".Archive": FolderRole.ARCHIVE,
+    SENT: FolderRole.SENT,
+}
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -127,6 +134,24 @@ class MaildirConnector:
                 raise Unavailable(f"{why}: give this program's user the right to read it.") from error
         return Fetched(raw=raw[:max_bytes], truncated=len(raw) > max_bytes)
 
+    def folders(self) -> Sequence[Folder]:
+        with self._translated():
+            polled = self._folders()
+            names = sorted(each.name for each in self._root.iterdir() if files.is_maildir(each))
+            return [
+                Folder(name=name, role=ROLES.get(name), messages=len(files.messages(path)), polled=name in polled)
+                for name in ("INBOX", *names)
+                if (path := self._path(name))
+            ]
+
+    def sent(self, since: datetime, until: datetime) -> Sequence[Envelope]:
+        with self._translated():
+            path = self._path(SENT)
+            if path is None:
+                return []
+            within = [each for each in files.messages(path) if since <= (_moment(each.written) or since) <= until]
+            return list(_envelopes(SENT, path, iter(within[-SENT_LIMIT:]), SENT_FIELDS))
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -192,12 +217,14 @@ def _moved(place: Place, listed: Sequence[MessageFile], passed: set[MessageFile]
     return replace(place, floor=floor, seen=frozenset(each.name for each in done if each.arrived >= floor))
 
 
-def _envelopes(folder: str, path: Path, messages: Iterator[MessageFile]) -> Iterator[Envelope]:
+def _envelopes(
+    folder: str, path: Path, messages: Iterator[MessageFile], wanted: frozenset[str] = ENVELOPE_FIELDS
+) -> Iterator[Envelope]:
     """Yield the envelopes of those messages that are still there; one that can't be read stays known by its name."""
     for message in messages:
         headers: Mapping[str, str] | None = None
         try:
-            headers = parse_headers(_header_block(path, message))
+            headers = parse_headers(_header_block(path, message), wanted)
         except FileNotFoundError:
             continue
         except OSError:

@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 class Mailbox(Protocol):
-    """An empty mailbox with the folders INBOX and Junk, that people and mail servers do things to."""
+    """An empty mailbox with the folders INBOX, Junk and Sent, that people and mail servers do things to."""
 
     def connector(self) -> Connector: ...
 
@@ -85,7 +85,7 @@ class MaildirMailbox:
     root: Path
 
     def __post_init__(self) -> None:
-        for folder in ("INBOX", "Junk"):
+        for folder in ("INBOX", "Junk", "Sent"):
             for sub in ("tmp", "new", "cur"):
                 (self.path(folder) / sub).mkdir(parents=True)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors import CursorExpired, MessageGone
+from connectors import CursorExpired, FolderRole, MessageGone
 from tests.connectors.mailboxes import LONG_AGO, ago, ids, ids_of, message, messages, pages, read_all
 
 
@@ -258,3 +258,29 @@ def test_closing_twice_is_harmless_and_a_closed_connector_opens_again(mailbox):
     connector.close()
     mailbox.deliver_all([raw := message()])
     assert ids(connector.poll(cursor).envelopes) == ids_of(raw)
+
+
+def test_folders_are_shown_with_what_they_are_for(mailbox):
+    mailbox.deliver_all(messages(3))
+    mailbox.deliver_all(messages(1), "Junk")
+    found = {folder.role: folder for folder in mailbox.connector().folders() if folder.role}
+    assert (found[FolderRole.INBOX].messages, found[FolderRole.INBOX].polled) == (3, True)
+    assert (found[FolderRole.JUNK].messages, found[FolderRole.JUNK].polled) == (1, True)
+
+
+def test_sent_mail_is_found_by_its_time_and_read_no_further_than_its_header(mailbox):
+    inside = message("An offer", body=b"secret body", To="Bob <bob@customer.test>", X_CRM_Tracking_ID="t-1")
+    mailbox.deliver_all([message("Long ago")], "Sent", ago(days=3))
+    mailbox.deliver_all([inside], "Sent", ago(hours=2))
+    mailbox.deliver_all([message("Later")], "Sent", ago(minutes=1))
+    mailbox.deliver_all([message("Not sent")], at=ago(hours=2))
+    (found,) = mailbox.connector().sent(ago(hours=3), ago(hours=1))
+    assert found.headers["subject"] == "An offer"
+    assert found.headers["x-crm-tracking-id"] == "t-1"
+    assert [found.headers["message-id"]] == ids_of(inside)
+    assert "secret" not in repr(found)
+
+
+def test_where_nothing_was_sent_nothing_is_found(mailbox):
+    mailbox.deliver_all(messages(1))
+    assert list(mailbox.connector().sent(LONG_AGO, ago())) == []

@@ -212,7 +212,7 @@ def test_what_is_no_maildir(tmp_path, name):
 
 @pytest.mark.parametrize("folder", ["Returned", "", "..", "../Maildir", "/etc"])
 def test_a_chosen_folder_that_does_not_exist(maildir, folder):
-    with pytest.raises(Misconfigured, match=r"choose among INBOX, \.Junk\.$"):
+    with pytest.raises(Misconfigured, match=r"choose among INBOX, \.Junk, \.Sent\.$"):
         maildir.connector(folders=(folder,)).poll(LONG_AGO)
 
 

@@ -5,7 +5,18 @@ from collections.abc import Callable
 from datetime import datetime
 from email import message_from_bytes
 
-from connectors import ENVELOPE_HEADERS, Cursor, Envelope, Fetched, MessageGone, MessageRef, Page
+from connectors import (
+    ENVELOPE_HEADERS,
+    SENT_HEADERS,
+    Cursor,
+    Envelope,
+    Fetched,
+    Folder,
+    FolderRole,
+    MessageGone,
+    MessageRef,
+    Page,
+)
 
 PAGE = 3
 
@@ -21,6 +32,8 @@ class FakeMailbox:
         self.expired: Callable[[], Exception] | None = None
         self.fetched: list[str] = []
         self.closed = 0
+        self.sent_mail: list[tuple[bytes, datetime]] = []
+        self.asked_sent: list[tuple[datetime, datetime]] = []
 
     def deliver(self, raw: bytes, at: datetime) -> None:
         self.messages.append((raw, at))
@@ -45,9 +58,21 @@ class FakeMailbox:
 
     def _envelope(self, number: int) -> Envelope:
         raw, at = self.messages[number]
-        message = message_from_bytes(raw)
-        headers = {name.lower(): str(message[name]) for name in ENVELOPE_HEADERS if message[name] is not None}
-        return Envelope(ref=MessageRef(f"{self.epoch}.{number}"), headers=headers, size=len(raw), received_at=at)
+        ref = MessageRef(f"{self.epoch}.{number}")
+        return Envelope(ref=ref, headers=_headers(raw, ENVELOPE_HEADERS), size=len(raw), received_at=at)
+
+    def folders(self) -> list[Folder]:
+        self._check()
+        return [Folder(name="INBOX", role=FolderRole.INBOX, messages=len(self.messages), polled=True)]
+
+    def sent(self, since: datetime, until: datetime) -> list[Envelope]:
+        self._check()
+        self.asked_sent.append((since, until))
+        return [
+            Envelope(ref=MessageRef(f"sent.{number}"), headers=_headers(raw, SENT_HEADERS), received_at=at)
+            for number, (raw, at) in enumerate(self.sent_mail)
+            if since <= at <= until
+        ]
 
     def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
         self._check()
@@ -64,3 +89,8 @@ class FakeMailbox:
     def _check(self) -> None:
         if self.broken:
             raise self.broken()
+
+
+def _headers(raw: bytes, wanted: tuple[str, ...]) -> dict[str, str]:
+    message = message_from_bytes(raw)
+    return {name.lower(): str(message[name]) for name in wanted if message[name] is not None}
