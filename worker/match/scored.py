@@ -138,23 +138,23 @@ def _delay(send: SentEmail, at: datetime) -> Sign:
 
 
 def _subject(report: DeliveryReport, send: SentEmail) -> Sign:
-    ours = _plain(send.subject)
+    ours = plain(send.subject)
     if not ours:
         return 0.0, ""
-    given = _plain(report.original.subject)
+    given = plain(report.original.subject)
     if given:
         return (
             (SUBJECT, "It gives back the email's subject.")
             if given == ours
             else (OTHER_SUBJECT, "Its subject differs.")
         )
-    told = f"{_plain(report.subject)} {_plain(report.text)}"
+    told = f"{plain(report.subject)} {plain(report.text)}"
     if len(ours) >= SHORTEST_SUBJECT and f" {ours} " in f" {told} ":
         return SUBJECT, "It quotes the email's subject."
     return 0.0, ""
 
 
-def _plain(text: str | None) -> str:
+def plain(text: str | None) -> str:
     """Return words and digits alone: gateways quote subjects in brackets, wrapped, or with marks of their own."""
     return " ".join("".join(c if c.isalnum() else " " for c in (text or "").casefold()).split())
 

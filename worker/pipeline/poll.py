@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from connectors import AuthRequired, Connector, ConnectorError, Cursor, CursorExpired, Page
 from worker import schedule
 from worker.pipeline.context import TURN, Context
+from worker.pipeline.reconcile import reconcile
 from worker.screen import screen
 from worker.store import inboxes, notices
 from worker.store.database import reading, writing
@@ -68,6 +69,7 @@ def poll(context: Context, inbox_id: str, lease_token: int) -> Polled:
                 if last:
                     break
                 page = connector.poll(page.cursor)
+            reconcile(context, inbox, connector)
         finally:
             connector.close()
     except inboxes.StaleLease:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from worker.domain import SentEmail
 from worker.pipeline.context import TURN, Context, batches
-from worker.store import inboxes, notices, outbox, sends
+from worker.store import inboxes, lookups, notices, outbox, sends
 from worker.store.database import reading, writing
 
 
@@ -13,6 +13,7 @@ def register(context: Context, batch: Sequence[SentEmail]) -> int:
     now = context.now()
     with writing(context.engine) as connection:
         sends.register(connection, batch, context.digest, now)
+        lookups.want(connection, [send for send in batch if send.message_id is None], now)
         return notices.requeue_for(connection, batch, context.digest, now)
 
 
@@ -21,6 +22,7 @@ def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:
     now = context.now()
     with writing(context.engine) as connection:
         notices.forget_expired(connection, now)
+        lookups.forget_expired(connection, now)
         notices.requeue_known(connection, now)
         due = notices.take_due(connection, now, now + TURN, limit)
     by_inbox: dict[str, list[int]] = {}

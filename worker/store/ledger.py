@@ -15,7 +15,7 @@ from worker.domain import AddressState, Bounce, DeliveryReport, Event, Finding, 
 from worker.judge import Judgement, judge
 from worker.judge import Notice as JudgedNotice
 from worker.match import WINDOW, keys, needs_scoring
-from worker.store import accounts, bounces, notices, outbox, sends
+from worker.store import accounts, bounces, lookups, notices, outbox, sends
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester
 from worker.store.notices import Notice, NoticeState
@@ -73,14 +73,16 @@ def settle(
             known.add(report_id)
             fresh.append(item)
     judged = _judge_all(connection, account, fresh, rules, digest)
-    for one in judged:
-        if one.judgement.findings or one.judgement.doubts:
-            state = NoticeState.ATTACHED if one.judgement.findings else NoticeState.REVIEW
-            end(one.read, state, report_id=one.notice.report_id)
-        else:
-            notices.remember_unmatched(connection, one.read.notice, one.read.hashes, now)
-            end(one.read, NoticeState.UNMATCHED)
     matched = [one for one in judged if one.judgement.findings or one.judgement.doubts]
+    unmatched = [one.read for one in judged if not (one.judgement.findings or one.judgement.doubts)]
+    for one in matched:
+        state = NoticeState.ATTACHED if one.judgement.findings else NoticeState.REVIEW
+        end(one.read, state, report_id=one.notice.report_id)
+    for item in unmatched:
+        notices.remember_unmatched(connection, item.notice, item.hashes, now)
+        end(item, NoticeState.UNMATCHED)
+    # What names an id that isn't ours may mean an email of ours that left under another id.
+    lookups.want(connection, _around(connection, account, [item for item in unmatched if not _scored(item)]), now)
     bounces.add_reports(connection, [(one.notice.report_id, account, one.notice.report) for one in matched], now)
     _attach_all(connection, account, matched, now)
     _review_all(connection, matched, now)
@@ -96,7 +98,7 @@ def _judge_all(
 ) -> list[_Judged]:
     wanted = {proof.key for item in read if item.report for proof in keys(item.report, item.notice.thread_id)}
     found = sends.find(connection, account, wanted, digest)
-    around = _around(connection, account, read)
+    around = _around(connection, account, [item for item in read if _scored(item)])
     judged = []
     for item in read:
         if item.report is None:
@@ -116,12 +118,16 @@ def _judge_all(
     return judged
 
 
+def _scored(item: Read) -> bool:
+    return item.report is not None and needs_scoring(item.report)
+
+
 def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[SentEmail]:
-    """Return the sends to the recipients of those notices that give back no id, within the window before they came."""
+    """Return the sends to the recipients of notices, within the window before they came."""
     people: set[str] = set()
     times: list[datetime] = []
     for item in read:
-        if item.report and needs_scoring(item.report):
+        if item.report is not None:
             named = ((r.final_recipient, r.original_recipient) for r in item.report.recipients)
             people |= {address for pair in named for address in pair if address}
             times.append(item.notice.received_at or item.notice.found_at)

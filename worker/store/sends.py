@@ -57,6 +57,16 @@ def register(connection: Connection, batch: Sequence[SentEmail], digest: Digeste
         connection.execute(insert(connection, send_key_rows).on_conflict_do_nothing(), keyed)
 
 
+def add_aliases(connection: Connection, learned: Iterable[tuple[SentEmail, str]], digest: Digester) -> None:
+    """Keep further Message-IDs under which sends are known; `find` and the sweep meet them like the first."""
+    rows = [
+        {"account": send.account, "digest": digest(send.account, "message_id", alias), "send_id": send.id}
+        for send, alias in learned
+    ]
+    if rows:
+        connection.execute(insert(connection, send_key_rows).on_conflict_do_nothing(), rows)
+
+
 def find(
     connection: Connection, account: str, keys: Iterable[Key], digest: Digester
 ) -> Mapping[Key, Sequence[SentEmail]]:
