@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from connectors import ConnectorError, MaildirSettings, Settings, to_json
+from connectors import MaildirSettings, Settings, to_json
 from connectors.settings import from_fields, provider_of
 from worker.domain import BounceType, Policy, SentEmail
 from worker.entry import timeline_entry
 from worker.pipeline import Context
-from worker.screen import screen
 from worker.store import accounts, bounces, credentials, inboxes, notices, sends
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
@@ -39,16 +38,6 @@ class InboxRequest:
     since: datetime | None = None
     secret: str | None = None
     trusted: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """What a preflight found: `problem` is None where the inbox can be read."""
-
-    inbox: Inbox
-    problem: str | None
-    messages: int = 0
-    notices: int = 0
 
 
 def add_inbox(context: Context, request: InboxRequest) -> Inbox:
@@ -146,20 +135,6 @@ def remove(context: Context, inbox: Inbox, *, purge: bool = False) -> None:
         inboxes.remove(connection, inbox.id)
         if purge:
             bounces.forget_inbox(connection, inbox.account, inbox.name)
-
-
-def check(context: Context, inbox: Inbox, since: datetime) -> Check:
-    """Sign in to an inbox and read one page of envelopes; nothing is written."""
-    try:
-        connector = context.connect(inbox)
-        try:
-            page = connector.poll(since)
-        finally:
-            connector.close()
-    except ConnectorError as error:
-        return Check(inbox=inbox, problem=str(error))
-    found = sum(page.prefiltered or screen(envelope) for envelope in page.envelopes)
-    return Check(inbox=inbox, problem=None, messages=len(page.envelopes), notices=found)
 
 
 def apply(context: Context, declared: Mapping[str, Any], secrets: Mapping[str, str]) -> list[str]:

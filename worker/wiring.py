@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from connectors import Connector, connect, dial, from_json
+from connectors import Connector, Dial, connect, dial, from_json
 from worker import config
 from worker.classify import default_rule_paths, load_rules
 from worker.pipeline import Context
@@ -33,7 +33,10 @@ def make_context(settings: config.Settings) -> Context:
 
     def open_inbox(inbox: Inbox) -> Connector:
         secrets = DatabaseCredentials(engine, ring, inbox.id)
-        return connect(from_json(inbox.provider, inbox.settings), secrets, dial if inbox.trusted else settings.guard)
+        return connect(from_json(inbox.provider, inbox.settings), secrets, dial_for(inbox))
+
+    def dial_for(inbox: Inbox) -> Dial:
+        return dial if inbox.trusted else settings.guard
 
     return Context(
         engine=engine,
@@ -41,6 +44,7 @@ def make_context(settings: config.Settings) -> Context:
         digest=digest,
         rules=rules,
         connect=open_inbox,
+        dial=dial_for,
         deliver=_crm_queue(settings),
         poll_every=settings.poll_every,
     )

@@ -135,9 +135,14 @@ def test_a_declaration_that_is_wrong_says_what_to_change(cli: Deployment, tmp_pa
 
 def test_inboxes_are_listed_checked_paused_resumed_and_removed(cli: Deployment, maildir: Path):
     add(cli, maildir)
-    assert "signed in" in cli.command("inbox", "check", "alice")
+    said = cli.command("inbox", "check", "alice")
+    assert "acme/alice (maildir, alice@acme.example)" in said
+    assert "Read: INBOX (6)." in said
+    assert "No junk folder is read" in said
     (row,) = cli.rows("inbox", "check")
-    assert row["ok"]
+    assert (row["ok"], row["problem"], row["messages"], row["notices"]) == (True, None, 6, 1)
+    assert [step["step"] for step in row["steps"]] == ["folders", "mail", "notices"]
+    assert "bounce about bob@customer.example" in row["steps"][-1]["said"]
     cli.command("inbox", "pause", "alice")
     assert [inbox["state"] for inbox in cli.rows("inbox", "list")] == ["paused"]
     assert "0 inboxes polled" in cli.command("poll", "--once")

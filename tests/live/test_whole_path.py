@@ -119,7 +119,7 @@ def types(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 def test_what_was_sent_is_what_the_timelines_say(deployment: Deployment, mail_stack: MailStack, redis_url: str):
     inbox = mail_stack.fresh_inbox()
     connect_inbox(deployment, mail_stack, inbox)
-    assert "signed in" in deployment.command("inbox", "check", "alice")
+    assert "✓ sign-in" in deployment.command("inbox", "check", "alice")
     sends = send_all(mail_stack, inbox)
     late = [send for send in sends if send["id"] in ("unknown-user", "mailbox-full")]
     deployment.register([send for send in sends if send not in late])

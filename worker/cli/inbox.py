@@ -1,7 +1,7 @@
 """`bounce-worker inbox`: connect, look at, pause and remove inboxes."""
 
 import os
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +21,7 @@ from worker.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from worker.admin import Check
+    from worker.preflight import Step
     from worker.store.inboxes import Inbox
 
 app = typer.Typer(no_args_is_help=True, help="Connect, check, pause, resume and remove inboxes.")
@@ -129,8 +129,12 @@ def check(
     account: Account = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign in and look at the newest messages, without writing anything; say what is wrong and what to do."""
+    """Go from the network to the notices, step by step, writing nothing; say what is wrong and what to do.
+
+    Example: bounce-worker inbox check alice --account acme
+    """
     from worker import admin
+    from worker.preflight import State, preflight
 
     with told():
         context = open_context()
@@ -138,35 +142,36 @@ def check(
             chosen = [admin.the_inbox(context, name, account)]
         else:
             chosen = [inbox for inbox, _ in admin.all_inboxes(context, account)]
-        since = context.now() - timedelta(days=7)
-        results = [admin.check(context, inbox, since) for inbox in chosen]
-    if as_json:
-        print_json(_check_row(result) for result in results)
-    else:
-        for result in results:
-            _say(result)
-    if any(result.problem for result in results):
+        failed = False
+        for inbox in chosen:
+            if not as_json:
+                out.print(f"{inbox.account}/{inbox.name} ({inbox.provider}, {inbox.address})", markup=False)
+            steps = []
+            for step in preflight(context, inbox):
+                steps.append(step)
+                if not as_json:
+                    out.print(f"  {MARKS[step.state]} {step.name:<10} {step.said}", markup=False)
+            failed = failed or any(step.state is State.FAILED for step in steps)
+            if as_json:
+                print_json([_check_row(inbox, steps)])
+    if failed:
         raise typer.Exit(FAILED)
 
 
-def _say(result: "Check") -> None:
-    label = f"{result.inbox.account}/{result.inbox.name}"
-    if result.problem:
-        out.print(f"✗ {label}: {result.problem}", markup=False)
-    else:
-        seen = f"{result.messages} messages looked at, {result.notices} of them may be notices"
-        out.print(f"✓ {label}: signed in and read the last 7 days; {seen}.", markup=False)
+MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
 
 
-def _check_row(result: "Check") -> dict[str, Any]:
+def _check_row(inbox: "Inbox", steps: "Sequence[Step]") -> dict[str, Any]:
+    problem = next((step.said for step in steps if step.state == "failed"), None)
     return {
         "schema": 1,
-        "account": result.inbox.account,
-        "name": result.inbox.name,
-        "ok": result.problem is None,
-        "problem": result.problem,
-        "messages": result.messages,
-        "notices": result.notices,
+        "account": inbox.account,
+        "name": inbox.name,
+        "ok": problem is None,
+        "problem": problem,
+        "messages": sum(step.messages for step in steps),
+        "notices": sum(step.notices for step in steps),
+        "steps": [{"step": step.name, "state": step.state, "said": step.said} for step in steps],
     }
 
 
