@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from worker.attach import attach
-from worker.classify import Rules
+from worker.classify import Rules, classify
 from worker.detect import detect
-from worker.domain import AccountRules, AddressState, SentEmail, address_key
+from worker.domain import AccountRules, AddressState, DeliveryReport, SentEmail, address_key
 from worker.entry import review_entry, timeline_entry
 from worker.identity import report_digest
-from worker.judge import VERDICT_KINDS, Notice, judge
+from worker.judge import VERDICT_ACTIONS, VERDICT_KINDS, Notice, judge
 from worker.match import Key, send_keys
 
 WOULD_ATTACH = "attach"
@@ -69,4 +69,18 @@ def would(raw: bytes, source: str, sends: Sends, rules: Rules, now: datetime) ->
     for doubt in judgement.doubts:
         yield base | {"would": WOULD_REVIEW, "why": doubt.outcome.why, "entry": review_entry(notice, doubt)}
     if not judgement.findings and not judgement.doubts:
-        yield base | {"would": WOULD_WAIT, "entry": None}
+        yield base | {"would": WOULD_WAIT, "entry": None, "recipients": list(_told(report, rules))}
+
+
+def _told(report: DeliveryReport, rules: Rules) -> Iterator[dict[str, Any]]:
+    """Yield what a report says of each recipient that wasn't served, whoever wrote to them."""
+    for recipient in report.recipients:
+        if recipient.action in VERDICT_ACTIONS:
+            verdict = classify(rules, report, recipient)
+            yield {
+                "address": recipient.final_recipient or recipient.original_recipient,
+                "type": verdict.type,
+                "reason": verdict.reason,
+                "fault": verdict.fault,
+                "diagnostic": recipient.diagnostic_code,
+            }

@@ -200,7 +200,10 @@ def test_scan_says_what_it_would_do_and_writes_nothing(cli: Deployment, maildir:
     assert sorted(row["would"] for row in rows) == ["attach"] + ["nothing"] * 5
     (entry,) = [row["entry"] for row in rows if row["entry"]]
     assert set(entry) >= ENTRY_FIELDS
-    assert "unknown_user" in report.read_text()
+    told = report.read_text()
+    assert "<b>1</b>contacts with a bounce" in told
+    assert "The address does not exist: failed for good" in told
+    assert "Look for a typing mistake" in told
     assert sorted((maildir / "new").iterdir()) == before
     assert not (tmp_path / "data" / "bounce-worker.sqlite3").exists()
 
@@ -222,6 +225,17 @@ def test_what_comes_from_mail_is_data_in_the_html_report(cli: Deployment, tmp_pa
     cli.command("scan", str(tmp_path / "n.eml"), "--sends", str(tmp_path / "sends.jsonl"), "--report", str(report))
     assert "<script>" not in report.read_text()
     assert "&lt;script&gt;" in report.read_text()
+
+
+def test_a_manager_reads_what_came_back_before_any_send_is_registered(cli: Deployment, maildir: Path, tmp_path: Path):
+    report = tmp_path / "r.html"
+    rows = cli.rows("scan", str(maildir), "--report", str(report))
+    (told,) = [row["recipients"] for row in rows if row["would"] == "wait for its send"]
+    assert (told[0]["address"], told[0]["reason"]) == ("bob@customer.example", "unknown_user")
+    page = report.read_text()
+    assert "Notices about other mail" in page
+    assert "Nobody would be touched" in page
+    assert "What would stand on contacts' timelines" not in page
 
 
 def test_scan_of_an_mbox(cli: Deployment, tmp_path: Path):

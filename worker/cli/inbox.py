@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,12 +33,18 @@ PasswordEnv = Annotated[
 ]
 
 
+Credentials = Annotated[
+    Path | None,
+    typer.Option(help="File that holds an OAuth grant as JSON; see the README for its fields. Delete it afterwards."),
+]
+
+
 @app.command()
 def add(
     name: str,
     account: Annotated[str, typer.Option("--account", "-a", help="The CRM account that it belongs to.")],
     address: Annotated[str, typer.Option(help="The inbox's email address.")],
-    provider: Annotated[str, typer.Option(help="imap or maildir.")],
+    provider: Annotated[str, typer.Option(help="imap, exchange or maildir.")],
     folder: Annotated[
         list[str] | None, typer.Option(help="Folder to read; repeat it. Default: inbox and junk.")
     ] = None,
@@ -46,36 +53,64 @@ def add(
     host: Annotated[str | None, typer.Option(help="imap: the server's name.")] = None,
     port: Annotated[int | None, typer.Option(help="imap: 993 for tls, 143 otherwise, unless given.")] = None,
     security: Annotated[str | None, typer.Option(help="imap: tls (default), starttls or none.")] = None,
-    username: Annotated[str | None, typer.Option(help="imap: default: the address.")] = None,
-    ca_file: Annotated[str | None, typer.Option(help="imap: the certificate authority of a private server.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="exchange: such as https://mail.acme.example/EWS/Exchange.asmx.")
+    ] = None,
+    username: Annotated[str | None, typer.Option(help="imap, exchange: default: the address.")] = None,
+    sign_in: Annotated[
+        str | None,
+        typer.Option(help="imap: password (default), xoauth2, oauthbearer; exchange: ntlm (default), basic, oauth."),
+    ] = None,
+    access: Annotated[str | None, typer.Option(help="exchange: delegate (default) or impersonation.")] = None,
+    ca_file: Annotated[str | None, typer.Option(help="The certificate authority of a private server.")] = None,
     password_env: PasswordEnv = None,
+    credentials: Credentials = None,
     authserv_id: Annotated[
         str | None, typer.Option(help="Name by which this provider signs Authentication-Results (RFC 8601).")
     ] = None,
 ) -> None:
-    """Connect an inbox.
+    r"""Connect an inbox.
 
     Examples:
 
     bounce-worker inbox add alice -a acme --address alice@acme.example --provider imap --host imap.acme.example
     --password-env ALICE_PASSWORD --since 2026-11-01
 
+    bounce-worker inbox add carol -a acme --address carol@acme.example --provider exchange --endpoint
+    https://mail.acme.example/EWS/Exchange.asmx --username 'ACME\carol' --password-env CAROL_PASSWORD
+
+    bounce-worker inbox add dave -a acme --address dave@acme.example --provider imap --host outlook.office365.com
+    --sign-in xoauth2 --credentials dave.json
+
     bounce-worker inbox add replay -a acme --address alice@acme.example --provider maildir --path /srv/mail/alice
     """
     from connectors.settings import from_fields
     from worker import admin
 
-    given: dict[str, Any] = {"path": path, "host": host, "port": port, "security": security, "ca_file": ca_file}
+    given: dict[str, Any] = {
+        "path": path,
+        "host": host,
+        "port": port,
+        "security": security,
+        "endpoint": endpoint,
+        "sign_in": sign_in,
+        "access": access,
+        "ca_file": ca_file,
+        "authserv_id": authserv_id,
+        "username": username,
+    }
     if provider == "imap":
         given |= {"username": username or address, "port": port or (993 if (security or "tls") == "tls" else 143)}
-    given["authserv_id"] = authserv_id
+    if provider == "exchange":
+        given |= {"username": username or address, "address": address}
     given = {key: value for key, value in given.items() if value is not None} | {"folders": folder or []}
     moment = parse_date(since)
     with told():
-        secret = _secret(password_env)
-        if provider == "imap" and secret is None:
+        secret = _secret(password_env, credentials)
+        if provider != "maildir" and secret is None:
             fail(
-                "An imap inbox needs a password: name the environment variable that holds it with --password-env.",
+                f"An {provider} inbox needs a password or a grant: name the environment variable that holds the"
+                " password with --password-env, or the file that holds the grant with --credentials.",
                 USAGE,
             )
         request = admin.InboxRequest(
@@ -188,14 +223,16 @@ def pause(name: str, account: Account = None) -> None:
 
 
 @app.command()
-def resume(name: str, account: Account = None, password_env: PasswordEnv = None) -> None:
-    """Read an inbox again, from where reading stopped; give a new password with --password-env."""
+def resume(
+    name: str, account: Account = None, password_env: PasswordEnv = None, credentials: Credentials = None
+) -> None:
+    """Read an inbox again, from where reading stopped; give a new password or grant where the old one is refused."""
     from worker import admin
 
     with told():
         context = open_context()
         inbox = admin.the_inbox(context, name, account)
-        admin.resume(context, inbox, _secret(password_env))
+        admin.resume(context, inbox, _secret(password_env, credentials))
     out.print(f"Resumed {inbox.account}/{inbox.name}; it is polled next.")
 
 
@@ -215,7 +252,12 @@ def remove(
     out.print(f"Removed {inbox.account}/{inbox.name}.")
 
 
-def _secret(variable: str | None) -> str | None:
+def _secret(variable: str | None, file: Path | None = None) -> str | None:
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{file} can't be read: {getattr(error, 'strerror', None) or 'it is not text'}.", USAGE)
     if variable is None:
         return None
     if variable not in os.environ:

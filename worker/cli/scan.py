@@ -1,6 +1,5 @@
 """`bounce-worker scan`: a dry run over a mailbox or a folder; nothing is written."""
 
-import html
 import mailbox
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,6 @@ from worker.cli.shared import (
     parse_date,
     print_json,
     print_table,
-    shown,
     told,
 )
 
@@ -41,15 +39,20 @@ def scan(
         Path | None, typer.Option(help="What the CRM sent (JSON Lines); default: what is registered.")
     ] = None,
     since: Annotated[str | None, typer.Option(help="Only what came since (--inbox; default: 30 days).")] = None,
-    report: Annotated[Path | None, typer.Option(help="Also write the result as an HTML page.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write the result as an HTML page for a manager.")] = None,
     account: Account = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what the worker would do with the mail in a folder or an inbox. Nothing is written.
 
-    Example: bounce-worker scan ~/Maildir --sends sends.jsonl
+    Examples:
+
+    bounce-worker scan ~/Maildir --sends sends.jsonl
+
+    bounce-worker scan --inbox alice --since 2026-11-01 --report bounces.html
     """
     from worker.classify import default_rule_paths, load_rules
+    from worker.cli.page import page
     from worker.cli.shared import read_settings
 
     if (path is None) == (inbox is None):
@@ -60,7 +63,7 @@ def scan(
         messages = _from_inbox(inbox, account, parse_date(since)) if inbox else _from_path(path or Path())
         rows = list(_rows(messages, _sends(sends, account, registered=inbox is not None), rules))
     if report is not None:
-        report.write_text(_page(rows), encoding="utf-8")
+        report.write_text(page(rows, inbox or str(path), datetime.now(UTC)), encoding="utf-8")
         err.print(f"Report written to {report}.", markup=False)
     if as_json:
         print_json(rows)
@@ -162,23 +165,4 @@ def _print(rows: list[dict[str, Any]]) -> None:
     counts = Counter(row["would"] for row in rows)
     out.print(
         "Would: " + ", ".join(f"{what} {number}" for what, number in counts.most_common()) + ". Nothing was written."
-    )
-
-
-def _page(rows: list[dict[str, Any]]) -> str:
-    """Return the result as one HTML page; everything that came from mail is escaped."""
-    counts = Counter(row["would"] for row in rows)
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
-    lines = [
-        "<tr>" + "".join(f"<td>{html.escape(shown(cell))}</td>" for cell in _cells(row)) + "</tr>"
-        for row in rows
-        if row["kind"] != "none"
-    ]
-    summary = ", ".join(f"{html.escape(what)}: {number}" for what, number in counts.most_common())
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Bounces: dry run</title>'
-        "<style>body{font:15px/1.4 system-ui;margin:2rem}table{border-collapse:collapse}"
-        "td,th{border:1px solid #ccc;padding:.3rem .5rem;text-align:left;vertical-align:top}</style>"
-        f"<h1>What the bounce worker would do</h1><p>{summary}. Nothing was written.</p>"
-        f"<table><tr>{head}</tr>{''.join(lines)}</table></html>\n"
     )
