@@ -7,6 +7,7 @@ from connectors.base import (
     Connector,
     CredentialStore,
     Cursor,
+    Doorbell,
     Envelope,
     Fetched,
     Folder,
@@ -49,6 +50,7 @@ __all__ = [
     "Cursor",
     "CursorExpired",
     "Dial",
+    "Doorbell",
     "Envelope",
     "ExchangeSettings",
     "Fetched",
@@ -69,6 +71,7 @@ __all__ = [
     "Unavailable",
     "connect",
     "dial",
+    "doorbell",
     "from_json",
     "to_json",
 ]
@@ -88,3 +91,12 @@ def connect(settings: Settings, credentials: CredentialStore, dial: Dial = dial)
             from connectors.maildir import MaildirConnector
 
             return MaildirConnector(settings)
+
+
+def doorbell(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Doorbell | None:
+    """Return a doorbell for `settings`, or None where the provider has none; opening it is what first connects."""
+    if not isinstance(settings, ImapSettings):
+        return None
+    from connectors.imap import ImapDoorbell
+
+    return ImapDoorbell(settings, credentials, dial)

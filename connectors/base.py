@@ -134,6 +134,28 @@ class Connector(Protocol):
         """Let go of the connection; never raises."""
 
 
+class Doorbell(Protocol):
+    """A connection on which a mailbox's server tells that mail has come. It reads no mail: polling does.
+
+    All methods but `close` raise `ConnectorError`; after one, the doorbell is opened again.
+    """
+
+    def open(self) -> None:
+        """Connect and wait; mail that came before is not told of. Raises `Misconfigured` where the server can't."""
+
+    def fileno(self) -> int:
+        """Return the socket to wait on, for `select`; it becomes readable when the server says anything."""
+
+    def rung(self) -> bool:
+        """Read what the server has said, without waiting; tell whether mail may have come."""
+
+    def renew(self) -> bool:
+        """Start the wait anew, before the server or a router between gives it up; as `rung`."""
+
+    def close(self) -> None:
+        """Let go of the connection; never raises."""
+
+
 class CredentialStore(Protocol):
     """One inbox's secret, kept with compare-and-swap so that no lock is held across the network."""
 

@@ -16,11 +16,14 @@ import connectors._imap_commands as ask
 import connectors._imap_folders as named
 from connectors._headers import parse_headers
 from connectors._imap_commands import Status
+from connectors._imap_idle import ImapDoorbell
 from connectors._imap_session import ImapSession
 from connectors.base import CredentialStore, Cursor, Envelope, Fetched, Folder, FolderRole, MessageRef, Page
 from connectors.errors import CursorExpired, MessageGone, Misconfigured
 from connectors.network import Dial, dial
 from connectors.settings import ImapSettings
+
+__all__ = ["ImapConnector", "ImapDoorbell"]
 
 PAGE: Final = 200
 """Messages in one page."""

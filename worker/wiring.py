@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from connectors import Connector, Dial, connect, dial, from_json
+from connectors import Connector, Dial, Doorbell, Settings, connect, dial, doorbell, from_json
 from worker import config
 from worker.classify import default_rule_paths, load_rules
 from worker.pipeline import Context
@@ -32,8 +32,14 @@ def make_context(settings: config.Settings) -> Context:
         raise config.ConfigProblem(f"The database of DATABASE_URL can't be reached or used: {reason}") from error
 
     def open_inbox(inbox: Inbox) -> Connector:
+        return connect(*reached(inbox))
+
+    def open_doorbell(inbox: Inbox) -> Doorbell | None:
+        return doorbell(*reached(inbox))
+
+    def reached(inbox: Inbox) -> tuple[Settings, DatabaseCredentials, Dial]:
         secrets = DatabaseCredentials(engine, ring, inbox.id)
-        return connect(from_json(inbox.provider, inbox.settings), secrets, dial_for(inbox))
+        return from_json(inbox.provider, inbox.settings), secrets, dial_for(inbox)
 
     def dial_for(inbox: Inbox) -> Dial:
         return dial if inbox.trusted else settings.guard
@@ -45,6 +51,7 @@ def make_context(settings: config.Settings) -> Context:
         rules=rules,
         connect=open_inbox,
         dial=dial_for,
+        doorbell=open_doorbell,
         deliver=_crm_queue(settings),
         poll_every=settings.poll_every,
     )

@@ -45,7 +45,7 @@ h1{font-size:1.6rem;margin-bottom:0}h2{font-size:1.2rem;margin-top:2.2rem}.when{
 .figures b{display:block;font-size:1.7rem;line-height:1.2}
 table{border-collapse:collapse;width:100%}
 td,th{border-bottom:1px solid #d9d9d9;padding:.4rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
-td.n{text-align:right;width:4rem}.bar{background:#2f6fb3;height:.9rem;border-radius:.2rem;min-width:2px}
+td:first-child{min-width:15rem}td.n{text-align:right;width:4rem}.bar{background:#2f6fb3;height:.9rem;border-radius:.2rem;min-width:2px}
 .words{color:#595959;font-size:.85rem}
 """
 

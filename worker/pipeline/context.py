@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Engine
 
-from connectors import Connector, Dial, dial
+from connectors import Connector, Dial, Doorbell, dial
 from worker.classify import Rules
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester, KeyRing
@@ -29,6 +29,7 @@ class Context:
     rules: Rules
     connect: Callable[[Inbox], Connector]
     dial: Callable[[Inbox], Dial] = lambda _: dial
+    doorbell: Callable[[Inbox], Doorbell | None] = lambda _: None
     deliver: Callable[[str, Mapping[str, Any]], None] | None = None
     poll_every: timedelta = timedelta(minutes=2)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))

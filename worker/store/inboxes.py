@@ -118,6 +118,15 @@ def _inbox(row: RowMapping) -> Inbox:
     return Inbox(**{**row, "state": InboxState(row["state"])})
 
 
+def make_due(connection: Connection, inbox_id: str, now: datetime) -> None:
+    """Have an inbox polled now, unless it is put off because something failed: then its server wants peace."""
+    connection.execute(
+        sa.update(inboxes)
+        .where(inboxes.c.id == inbox_id, inboxes.c.failures == 0, inboxes.c.next_poll_at > now)
+        .values(next_poll_at=now)
+    )
+
+
 def any_due(connection: Connection, now: datetime) -> bool:
     """Whether an active inbox is due or held."""
     busy = sa.or_(inboxes.c.next_poll_at <= now, inboxes.c.lease_until > now)
