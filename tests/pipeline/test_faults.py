@@ -102,6 +102,33 @@ def test_an_outage_between_poll_and_fetch_loses_no_notice(world: World):
     assert world.work() == {"attached": 1}
 
 
+def test_a_server_that_asks_for_patience_is_left_in_peace_by_polls_and_fetches_alike(world: World):
+    inbox = world.inbox()
+    pipeline.register(world.context, [sent(1)])
+    world.deliver(dsn())
+    token = pipeline.claim(world.context, inbox.id)
+    assert token is not None
+    polled = pipeline.poll(world.context, inbox.id, token)
+    mailbox = world.mailboxes["acme/alice"]
+    calls = 0
+
+    def throttled() -> Exception:
+        nonlocal calls
+        calls += 1
+        return Throttled("Patience.", timedelta(minutes=40))
+
+    mailbox.broken = throttled
+    pipeline.process(world.context, inbox.id, polled.notice_ids, "task")
+    assert calls == 1
+    for _ in range(8):  # until just before the time is over
+        world.now += timedelta(minutes=5) - timedelta(seconds=1)
+        assert pipeline.claim_due(world.context) == []
+        assert pipeline.sweep(world.context) == {}
+    mailbox.broken = None
+    world.now += timedelta(minutes=10)
+    assert world.work() == {"attached": 1}
+
+
 def test_a_notice_that_vanished_is_done(world: World):
     inbox = world.inbox()
     world.deliver(dsn())

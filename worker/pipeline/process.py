@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from connectors import AuthRequired, Connector, ConnectorError, MessageGone, MessageRef, Throttled
+from worker import schedule
 from worker.detect import detect
 from worker.domain import DeliveryReport, address_key
 from worker.identity import report_digest
@@ -71,9 +72,13 @@ def _read(context: Context, inbox: Inbox, waiting: Sequence[Notice], read_by: st
 
 def _wait_for_inbox(context: Context, inbox: Inbox, ids: Sequence[int], error: ConnectorError) -> None:
     """Put notices off because their inbox can't be read now: that is not their fault and doesn't count as a try."""
+    now = context.now()
     wait = max(TURN, error.retry_after) if isinstance(error, Throttled) else TURN
     with writing(context.engine) as connection:
-        notices.wait(connection, ids, str(error), context.now() + wait)
+        notices.wait(connection, ids, str(error), now + wait)
+        if isinstance(error, Throttled):  # whoever asks for patience isn't polled meanwhile either
+            until = schedule.after_failure(now, inbox.failures, error, context.chance)
+            inboxes.put_off(connection, inbox.id, until, str(error))
         if isinstance(error, AuthRequired):
             inboxes.change(connection, inbox.id, state=InboxState.NEEDS_ATTENTION, attention=str(error))
 

@@ -127,6 +127,16 @@ def make_due(connection: Connection, inbox_id: str, now: datetime) -> None:
     )
 
 
+def put_off(connection: Connection, inbox_id: str, until: datetime, why: str) -> None:
+    """Have an inbox left in peace until a moment, as its server has asked for; never for less than it is already."""
+    later = sa.case((inboxes.c.next_poll_at > until, inboxes.c.next_poll_at), else_=until)
+    connection.execute(
+        sa.update(inboxes)
+        .where(inboxes.c.id == inbox_id)
+        .values(next_poll_at=later, failures=inboxes.c.failures + 1, attention=why)
+    )
+
+
 def any_due(connection: Connection, now: datetime) -> bool:
     """Whether an active inbox is due or held."""
     busy = sa.or_(inboxes.c.next_poll_at <= now, inboxes.c.lease_until > now)

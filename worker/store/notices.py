@@ -100,12 +100,13 @@ def _pending(connection: Connection, ids: Iterable[int], *, lock: bool) -> list[
 def take_due(connection: Connection, now: datetime, again_at: datetime, limit: int) -> list[tuple[str, int]]:
     """Return (inbox, notice) of pending notices that are due, and put their next turn off to `again_at`.
 
-    Notices of an inbox that isn't read now wait: signing in again and again with a dead password locks people out.
+    Notices of an inbox that isn't read now wait: signing in again and again with a dead password locks people out, and
+    a server that asked for patience means all of us.
     """
     due = (
         sa.select(notices.c.id)
         .join(inboxes, inboxes.c.id == notices.c.inbox_id)
-        .where(inboxes.c.state == InboxState.ACTIVE)
+        .where(inboxes.c.state == InboxState.ACTIVE, sa.or_(inboxes.c.failures == 0, inboxes.c.next_poll_at <= now))
         .where(notices.c.state == NoticeState.PENDING, notices.c.next_attempt_at <= now)
         .order_by(notices.c.next_attempt_at)
         .limit(limit)
