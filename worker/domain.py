@@ -1,7 +1,7 @@
 """The nouns of the product, in the words of RFC 3464. Everything here is frozen and knows nothing of the rest."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, Self
@@ -222,6 +222,10 @@ class SentEmail:
     enrollment_id: str | None = None
     subject: str | None = None
     sender: str | None = None
+
+
+LATE_FIELDS: Final = tuple(field.name for field in fields(SentEmail) if field.default is None)
+"""What a CRM may learn only after the mail has left, and add by registering a send again."""
 
 
 class Rung(StrEnum):

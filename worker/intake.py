@@ -5,21 +5,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from worker.domain import Recipient, Role, SendKind, SentEmail, bare_id, utc
+from worker.domain import LATE_FIELDS, Recipient, Role, SendKind, SentEmail, bare_id, utc
 
 REQUIRED: Final = ("id", "account", "inbox", "kind", "sent_at", "recipients")
-OPTIONAL: Final = (
-    "message_id",
-    "provider_message_id",
-    "thread_id",
-    "tracking_id",
-    "envelope_id",
-    "engagement_id",
-    "sequence_id",
-    "enrollment_id",
-    "subject",
-    "from",
-)
+OPTIONAL: Final = tuple("from" if name == "sender" else name for name in LATE_FIELDS)  # a keyword of Python's
 LONGEST: Final = 2_000
 """Characters kept of any one field: RFC 5322, 2.1.1 allows lines of 998, and a subject may be folded."""
 

@@ -9,26 +9,12 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from worker.domain import Recipient, Role, SendKind, SentEmail, address_key
+from worker.domain import LATE_FIELDS, Recipient, Role, SendKind, SentEmail, address_key
 from worker.match import Key, send_keys
 from worker.store.database import insert
 from worker.store.keyring import Digester
 from worker.store.schema import send_keys as send_key_rows
 from worker.store.schema import send_recipients, sends
-
-LATE_FIELDS: Final = (
-    "message_id",
-    "provider_message_id",
-    "thread_id",
-    "tracking_id",
-    "envelope_id",
-    "engagement_id",
-    "sequence_id",
-    "enrollment_id",
-    "subject",
-    "sender",
-)
-"""Fields that a repeat of a send may add: a CRM often learns them only after the mail has left."""
 
 LOAD_AT_ONCE: Final = 500
 MOST_AROUND: Final = 2_000
