@@ -14,11 +14,13 @@ from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import IMAPClientError
 from imapclient.imap4 import IMAP4WithTimeout
 
+from connectors._imap_bearer import TokenRefused, sign_in_by_token
 from connectors._imap_errors import modern_sign_in, translate, translate_login
 from connectors.base import CredentialStore
 from connectors.errors import AuthRequired, ConnectorError, Misconfigured, Unavailable
 from connectors.network import Dial, dial
-from connectors.settings import ImapSettings, Security
+from connectors.oauth import access_token
+from connectors.settings import ImapSettings, Security, SignIn
 
 CALL_LIMIT: Final = 5
 """How long one poll or fetch may take, in read timeouts. A read timeout alone never ends a server that drips."""
@@ -78,7 +80,7 @@ class ImapSession:
         The connection is dropped after every failure but a `ConnectorError`, even one that isn't the server's (a task
         killed by its time limit): half an answer may be waiting on it.
         """
-        secret = None if self._client is not None else self._credentials.load()[0]
+        secret = None if self._client is not None else self._secret()
         try:
             with self._deadline():
                 if secret is not None:
@@ -145,19 +147,39 @@ class ImapSession:
     def _watch(self, opened: socket) -> None:
         self._socket = opened
 
+    def _secret(self, refused: str | None = None) -> str:
+        """Return a password, or an access token that isn't the one just refused."""
+        if self._settings.sign_in is SignIn.PASSWORD:
+            return self._credentials.load()[0]
+        return access_token(self._credentials, self._dial, refused=refused)
+
     def _open(self, secret: str) -> None:
+        """Connect and sign in; a token that is refused is renewed once, for a provider may revoke it before its end."""
+        by_password = self._settings.sign_in is SignIn.PASSWORD
+        try:
+            self._connect()
+            if by_password:
+                self._login(self._client, secret)
+                return
+            try:
+                sign_in_by_token(self._client, self._settings, secret)
+            except TokenRefused:
+                self.close()
+                renewed = self._secret(refused=secret)
+                self._connect()
+                sign_in_by_token(self._client, self._settings, renewed)
+        except ConnectorError:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
         settings = self._settings
         context = None if settings.security is Security.NONE else self._context()
         tls = context if settings.security is Security.TLS else None
         self._client = client = _Client(settings, tls, self._dial, self._watch)
-        try:
-            if settings.security is Security.STARTTLS:
-                client.starttls(context)
-                self._watch(client.socket())
-            self._login(client, secret)
-        except ConnectorError:
-            self.close()
-            raise
+        if settings.security is Security.STARTTLS:
+            client.starttls(context)
+            self._watch(client.socket())
 
     def _login(self, client: IMAPClient, secret: str) -> None:
         """Sign in with a password: LOGIN (RFC 3501, 6.2.3), or PLAIN (RFC 4616) where LOGIN can't carry it."""

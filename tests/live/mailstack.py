@@ -10,10 +10,12 @@
 Nothing outside a temporary folder is read or written, and every listener is on 127.0.0.1.
 """
 
+import base64
 import imaplib
 import os
 import shutil
 import smtplib
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,11 +26,14 @@ from pathlib import Path
 from string import Template
 from typing import Self
 
+import jwt
+
 from tests.live import needs
 from tests.live.processes import free_ports, listens, public_folder, remove, run, start, stop, until
 
 ALICE = "alice@sender.test"
 PASSWORD = "secret"
+TOKEN_KEY = b"a key that only the tests sign with"
 TEMPLATES = Path(__file__).with_name("templates")
 MASTER = "/usr/lib/postfix/sbin/master"
 FRESH_INBOXES = 500
@@ -165,6 +170,12 @@ class MailStack:
             return False
         return True
 
+    @staticmethod
+    def token(user: str, life: float = 3600.0, key: bytes = TOKEN_KEY) -> str:
+        """Return an access token (a signed JWT) that Dovecot takes for `user` for `life` seconds from now."""
+        now = int(time.time())
+        return jwt.encode({"email": user, "sub": user, "iat": now - 60, "exp": now + int(life)}, key, "HS256")
+
     def doveadm(self, *arguments: str) -> bytes:
         return run(self._doveadm, "-c", self.root / "dovecot.conf", *arguments)
 
@@ -193,9 +204,17 @@ class MailStack:
         (self.root / "users").write_text("".join(users))
         for address, script in SIEVE.items():
             (self.root / f"sieve/{address}.sieve").write_text(script)
+        key = self.root / "token-keys/default/HS256/default"
+        key.parent.mkdir(parents=True)
+        key.write_text(base64.b64encode(TOKEN_KEY).decode())
         for folder, owner in (("mail", "mail"), ("sieve", "mail"), ("postfix/data", "postfix")):
             shutil.chown(self.root / folder, owner)
-        for name, place in (("dovecot.conf", ""), ("main.cf", "postfix/conf"), ("master.cf", "postfix/conf")):
+        for name, place in (
+            ("dovecot.conf", ""),
+            ("oauth2.conf", ""),
+            ("main.cf", "postfix/conf"),
+            ("master.cf", "postfix/conf"),
+        ):
             values = {field: getattr(self.ports, field) for field in Ports.__dataclass_fields__}
             text = Template((TEMPLATES / name).read_text()).substitute(values, root=self.root)
             (self.root / place / name).write_text(text)
