@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from socket import SHUT_RDWR, socket
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import IMAPClientError
@@ -22,13 +22,23 @@ from connectors.network import Dial, dial
 from connectors.oauth import access_token
 from connectors.settings import ImapSettings, Security, SignIn
 
-CALL_LIMIT: Final = 5
-"""How long one poll or fetch may take, in read timeouts. A read timeout alone never ends a server that drips."""
+CALL_LIMIT: Final = 120.0
+"""How long one poll or fetch may take, in seconds, and never longer than `PATIENCE` read timeouts: a read timeout alone
+never ends a server that drips. Well below the time that a task has (see `worker.app`)."""
+
+PATIENCE: Final = 5
+
+CALL_BYTES: Final = 16 * 1024 * 1024
+"""How much a server may say during one poll or fetch, in bytes: 200 headers of the largest size, and then some."""
 
 LOGOUT_LIMIT: Final = 5.0
 """How long a server may take to answer our goodbye, in seconds."""
 
 _QUOTED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
+
+
+class TooMuch(Exception):
+    """A server says more than any mailbox has to say."""
 
 
 class _Client(IMAPClient):  # type: ignore[misc] # imapclient ships no types
@@ -39,18 +49,37 @@ class _Client(IMAPClient):  # type: ignore[misc] # imapclient ships no types
     ) -> None:
         self._on_open = on_open
         self._dial = dial
+        self._left = CALL_BYTES
         timeout = SocketTimeout(connect=settings.connect_timeout, read=settings.read_timeout)
         super().__init__(settings.host, settings.port, ssl=context is not None, ssl_context=context, timeout=timeout)
         self.normalise_times = False  # aware datetimes, as the server says them
 
     def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - imapclient's name
-        open_socket = self._open_socket
+        open_socket, spend = self._open_socket, self._spend
 
         class Connection(IMAP4WithTimeout):  # type: ignore[misc]
+            def read(self, size: int) -> bytes:
+                spend(size)  # before: imaplib would make room for whatever length a server announces
+                return cast("bytes", super().read(size))
+
+            def readline(self) -> bytes:
+                line = cast("bytes", super().readline())
+                spend(len(line))
+                return line
+
             def _create_socket(self, _timeout: float | None = None) -> socket:
                 return open_socket()
 
         return Connection(self.host, self.port, self._timeout.connect)
+
+    def allow(self, count: int) -> None:
+        """Let the server say so many bytes from now on."""
+        self._left = count
+
+    def _spend(self, count: int) -> None:
+        if count < 0 or count > self._left:
+            raise TooMuch
+        self._left -= count
 
     def _open_socket(self) -> socket:
         opened = self._dial(self.host, self.port, self._timeout.connect)
@@ -73,6 +102,10 @@ class ImapSession:
         self._selected: tuple[str, int] | None = None
         self._overdue = False
 
+    @property
+    def _limit(self) -> float:
+        return min(CALL_LIMIT, PATIENCE * self._settings.read_timeout)
+
     @contextmanager
     def use(self) -> Iterator[IMAPClient]:
         """Give the signed-in `IMAPClient`; whatever fails inside leaves as a `ConnectorError`.
@@ -85,14 +118,19 @@ class ImapSession:
             with self._deadline():
                 if secret is not None:
                     self._open(secret)
+                else:
+                    self._client.allow(CALL_BYTES)
                 yield self._client
         except ConnectorError:
             raise
         except BaseException as error:
             self.close()
+            host = self._settings.host
             if self._overdue:
-                limit = CALL_LIMIT * self._settings.read_timeout
-                raise Unavailable(f"{self._settings.host} was too slow: no end after {limit:g} s.") from error
+                raise Unavailable(f"{host} was too slow: no end after {self._limit:g} s.") from error
+            if isinstance(error, TooMuch):
+                limit = CALL_BYTES // 2**20
+                raise Unavailable(f"{host} says more than {limit} MB at once: that is no mail server.") from error
             if (translated := translate(error, self._settings)) is not None:
                 raise translated from error
             raise
@@ -130,7 +168,7 @@ class ImapSession:
     def _deadline(self) -> Iterator[None]:
         """Break the connection where a call takes `CALL_LIMIT`, so that its pending read ends."""
         self._overdue = False
-        timer = threading.Timer(CALL_LIMIT * self._settings.read_timeout, self._break)
+        timer = threading.Timer(self._limit, self._break)
         timer.daemon = True
         timer.start()
         try:

@@ -15,6 +15,7 @@ from worker.domain import Action, DeliveryReport, Kind, RecipientReport
 from worker.store import notices
 from worker.store.database import reading
 from worker.store.inboxes import InboxState
+from worker.store.notices import NoticeState
 
 process_room = importlib.import_module("worker.pipeline.process")  # the package's `process` is its function
 
@@ -127,6 +128,33 @@ def test_a_server_that_asks_for_patience_is_left_in_peace_by_polls_and_fetches_a
     mailbox.broken = None
     world.now += timedelta(minutes=10)
     assert world.work() == {"attached": 1}
+
+
+def test_a_slow_server_takes_no_longer_than_a_task_has_and_loses_nothing(world: World, monkeypatch):
+    """Each call takes 50 s of the clock; a task is killed after 200."""
+    inbox = world.inbox()
+    pipeline.register(world.context, [sent(number) for number in range(12)])
+    for number in range(12):  # four pages
+        world.deliver(dsn(f"send-{number}@crm.example", own_id=f"n-{number}@mx.example"))
+    mailbox = world.mailboxes["acme/alice"]
+
+    def slow() -> None:
+        world.now += timedelta(seconds=50)
+
+    monkeypatch.setattr(mailbox, "_check", slow)
+    attached = 0
+    for _ in range(20):
+        begun = world.now
+        if (token := pipeline.claim(world.context, inbox.id)) is not None:
+            pipeline.poll(world.context, inbox.id, token)
+            assert world.now - begun <= timedelta(seconds=150)
+        world.now += timedelta(minutes=10)
+        for inbox_id, batches in pipeline.sweep(world.context).items():
+            for batch in batches:
+                begun = world.now
+                attached += pipeline.process(world.context, inbox_id, batch, "task").get(NoticeState.ATTACHED, 0)
+                assert world.now - begun <= timedelta(seconds=150)
+    assert attached == 12
 
 
 def test_a_notice_that_vanished_is_done(world: World):

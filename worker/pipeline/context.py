@@ -15,6 +15,9 @@ from worker.store.keyring import Digester, KeyRing
 
 TURN: Final = timedelta(minutes=5)
 """How long a queued notice or event may take before the sweep queues it again."""
+LONG_ENOUGH: Final = timedelta(seconds=60)
+"""How long a task reads from a slow server before it leaves the rest to the next one: with the last call, which the
+connectors end after two minutes, it stays below the time that a task has (see `worker.app`)."""
 BATCH: Final = 20
 """Notices a transaction: about ten times the rate of one a transaction."""
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from connectors import AuthRequired, Connector, ConnectorError, Cursor, CursorExpired, Page
 from worker import schedule
-from worker.pipeline.context import TURN, Context
+from worker.pipeline.context import LONG_ENOUGH, TURN, Context
 from worker.pipeline.reconcile import reconcile
 from worker.screen import screen
 from worker.store import inboxes, notices
@@ -20,7 +20,7 @@ from worker.store.inboxes import Inbox, InboxState
 log = logging.getLogger(__name__)
 
 PAGES_PER_POLL: Final = 25
-"""After so many pages a poll gives its place to other inboxes and comes back at once."""
+"""After so many pages, or `LONG_ENOUGH`, a poll gives its place to other inboxes and comes back at once."""
 REREAD: Final = timedelta(days=7)
 """How far before the last complete reading an inbox is read again when its cursor is lost."""
 
@@ -58,18 +58,20 @@ def poll(context: Context, inbox_id: str, lease_token: int) -> Polled:
         return Polled()
     found: list[int] = []
     messages = 0
+    leave_at = context.now() + LONG_ENOUGH
     try:
         connector = context.connect(inbox)
         try:
             page = _first_page(connector, inbox)
             for turn in range(PAGES_PER_POLL):
                 messages += len(page.envelopes)
-                last = not page.has_more or turn == PAGES_PER_POLL - 1
+                last = not page.has_more or turn == PAGES_PER_POLL - 1 or context.now() > leave_at
                 found += _keep(context, inbox, lease_token, page, release=last)
                 if last:
                     break
                 page = connector.poll(page.cursor)
-            reconcile(context, inbox, connector)
+            if context.now() <= leave_at:
+                reconcile(context, inbox, connector)
         finally:
             connector.close()
     except inboxes.StaleLease:

@@ -13,7 +13,7 @@ from worker.domain import DeliveryReport, address_key
 from worker.identity import report_digest
 from worker.judge import VERDICT_KINDS
 from worker.match import keys
-from worker.pipeline.context import TURN, Context
+from worker.pipeline.context import LONG_ENOUGH, TURN, Context
 from worker.store import inboxes, ledger, notices
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
@@ -60,8 +60,11 @@ def _read(context: Context, inbox: Inbox, waiting: Sequence[Notice], read_by: st
     try:
         connector = context.connect(inbox)
         try:
-            # Extended one by one, so that what was read before the connection broke is kept.
-            read.extend(_read_one(context, connector, inbox, notice, read_by) for notice in waiting)
+            leave_at = context.now() + LONG_ENOUGH
+            for notice in waiting:
+                if context.now() > leave_at:
+                    break  # the sweep brings the rest back
+                read.append(_read_one(context, connector, inbox, notice, read_by))
         finally:
             connector.close()
     except ConnectorError as error:
