@@ -87,6 +87,10 @@ def connect(settings: Settings, credentials: CredentialStore, dial: Dial = dial)
             from connectors.imap import ImapConnector
 
             return ImapConnector(settings, credentials, dial)
+        case ExchangeSettings():
+            from connectors.exchange import ExchangeConnector
+
+            return ExchangeConnector(settings, credentials, dial)
         case MaildirSettings():
             from connectors.maildir import MaildirConnector
 

@@ -83,10 +83,11 @@ class MaildirSettings:
     authserv_id: str | None = None
 
 
-Settings = ImapSettings | MaildirSettings
+Settings = ImapSettings | ExchangeSettings | MaildirSettings
 
-PROVIDERS: Final[dict[str, type[ImapSettings] | type[MaildirSettings]]] = {
+PROVIDERS: Final[dict[str, type[ImapSettings] | type[ExchangeSettings] | type[MaildirSettings]]] = {
     "imap": ImapSettings,
+    "exchange": ExchangeSettings,
     "maildir": MaildirSettings,
 }
 

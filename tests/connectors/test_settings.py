@@ -34,7 +34,7 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("settings", [IMAP, MaildirSettings(path="/mail")])
+@pytest.mark.parametrize("settings", [IMAP, EXCHANGE, MaildirSettings(path="/mail")])
 def test_settings_survive_json(settings):
     assert from_json(provider_of(settings), to_json(settings)) == settings
 
@@ -42,11 +42,12 @@ def test_settings_survive_json(settings):
 @pytest.mark.parametrize(
     ("provider", "fields", "words"),
     [
-        ("pop3", {}, r"'pop3': use one of imap, maildir\.$"),
+        ("pop3", {}, r"'pop3': use one of imap, exchange, maildir\.$"),
         ("imap", {"host": "mx.test"}, r"needs host and username\.$"),
         ("imap", {"host": "mx.test", "username": "a", "pasword": "x"}, r"no setting named pasword\.$"),
         ("imap", {"host": "mx.test", "username": "a", "security": "ssl"}, r"'ssl': use tls, starttls or none\.$"),
         ("imap", {"host": "h", "username": "u", "sign_in": "ntlm"}, r"use password, xoauth2 or oauthbearer\.$"),
+        ("exchange", NEEDED["exchange"] | {"access": "all"}, r"access 'all': use delegate or impersonation\.$"),
         ("maildir", {}, r"needs path\.$"),
         ("maildir", {"path": "/mail", "host": "x", "port": 1}, r"no setting named host, port\.$"),
     ],
