@@ -1,0 +1,82 @@
+"""exchangelib's services, as far as we need them: it writes the questions and names the errors; we post and read.
+
+Each service here answers a question once. exchangelib's own way round a request tries other server versions, waits and
+asks again, and tells where a sync stands only when all of it has been read.
+"""
+
+from contextlib import suppress
+from typing import Any, Final
+
+from exchangelib import errors as ews
+from exchangelib import services
+from exchangelib.account import Identity
+from exchangelib.credentials import DELEGATE, IMPERSONATION
+from exchangelib.util import MNS, TNS
+from exchangelib.version import EXCHANGE_2013_SP1, Version
+
+from connectors._exchange_errors import NotEws
+from connectors._exchange_http import Answer, ExchangeSession
+from connectors._exchange_soap import parse
+from connectors.settings import Access, ExchangeSettings
+
+M: Final = f"{{{MNS}}}"
+T: Final = f"{{{TNS}}}"
+
+Element = Any
+"""An lxml element: lxml ships no types."""
+
+
+# The common way to read one message. A sync's own way stumbles over errors, which may come without a sync state.
+_message: Final = services.common.EWSService._get_element_container  # noqa: SLF001 - exchangelib has no public one
+_error: Final = services.common.EWSService._get_exception  # noqa: SLF001 - as above
+
+
+class _Unknown(ews.ResponseMessageError):  # type: ignore[misc] # exchangelib ships no types
+    """An error that Exchange has and exchangelib doesn't know."""
+
+
+class _Protocol:
+    """What services ask of exchangelib's protocol."""
+
+    # Understood by every server since 2013 SP1, so that nobody has to find out a version.
+    version = Version(EXCHANGE_2013_SP1)
+    credentials = None
+
+
+class Mailbox:
+    """What services ask of exchangelib's account, without the protocol that an account takes from a global cache."""
+
+    protocol = _Protocol()
+    version = _Protocol.version
+    default_timezone = None  # all our moments are UTC
+
+    def __init__(self, settings: ExchangeSettings) -> None:
+        self.primary_smtp_address = settings.address
+        self.identity = Identity(primary_smtp_address=settings.address)
+        self.access_type = IMPERSONATION if settings.access is Access.IMPERSONATION else DELEGATE
+
+
+class _Once:
+    """Mixed into a service: it posts a payload through our session, once, and returns its response messages."""
+
+    ERRORS_TO_CATCH_IN_RESPONSE = (ews.ResponseMessageError,)
+    WARNINGS_TO_CATCH_IN_RESPONSE = (ews.ResponseMessageError,)
+
+    def __init__(self, session: ExchangeSession, mailbox: Mailbox) -> None:
+        super().__init__(account=mailbox)  # type: ignore[call-arg] # the service's own
+        self._session = session
+
+    def ask(self: Any, payload: Element, count: int = 1) -> list[Element | ews.EWSError]:
+        """Return the response messages, as many as were asked for; one that went wrong is returned as its error."""
+        answers: list[Element | ews.EWSError] = self.read(self._session.post(self.question(payload)), count)
+        return answers
+
+    def question(self: Any, payload: Element) -> bytes:
+        return bytes(self.wrap(content=payload, api_version=_Protocol.version.api_version))
+
+    def read(self: Any, answer: Answer, count: int) -> list[Element | ews.EWSError]:
+        body = parse(answer.body).find("{http://schemas.xmlsoap.org/soap/envelope/}Body")
+        if body is None:
+            raise NotEws
+        # What concerns the request as a whole is raised.
+        found = [_message(self, each) for each in self._get_soap_messages(body)]
