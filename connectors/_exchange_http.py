@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
 from pathlib import Path
-from socket import SHUT_RDWR, socket
+from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, socket
 from typing import Final
 
 from connectors._exchange_endpoint import Endpoint
@@ -59,6 +59,7 @@ class _Connection(HTTPConnection):
         self.is_signed_in = self.is_used = False  # NTLM signs in a connection, not a request
         opened = self._dial(self.host, self.port, self._settings.connect_timeout)
         opened.settimeout(self._settings.read_timeout)
+        opened.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # header and body are sent one after the other
         self._drop_handle()
         self._handle = opened.dup()  # TLS takes the socket itself away
         self.sock = opened if self._tls is None else self._tls.wrap_socket(opened, server_hostname=self.host)

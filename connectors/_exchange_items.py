@@ -1,8 +1,8 @@
 """What we ask about a message, and the `Envelope` that its properties make.
 
 Exchange keeps mail as properties, not as text: the fields below come from those it fills itself, decoded; the others it
-keeps by name (MS-OXPROPS, PS_INTERNET_HEADERS). The whole header block, InternetMessageHeaders, is several times as large
-as what we need of it.
+keeps by name (MS-OXPROPS, PS_INTERNET_HEADERS). The whole header block (InternetMessageHeaders) is several times as
+large as what we need of it.
 """
 
 from collections.abc import Iterator

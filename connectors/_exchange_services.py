@@ -80,3 +80,38 @@ class _Once:
             raise NotEws
         # What concerns the request as a whole is raised.
         found = [_message(self, each) for each in self._get_soap_messages(body)]
+        if len(found) != count or any(each is True for each in found):
+            raise NotEws
+        return found
+
+    @staticmethod
+    def _get_exception(code: str, text: str, msg_xml: Element = None, rule_errors: Element = None) -> Exception:
+        """Return the error for a response code; unlike exchangelib's, ErrorServerBusy then knows how long to wait."""
+        error: Exception = _error(code=code, text=text or "", msg_xml=msg_xml, rule_errors=rule_errors)
+        if isinstance(error, ews.ErrorServerBusy) and msg_xml is not None:
+            for value in msg_xml.iter(f"{T}Value"):
+                if value.get("Name") == "BackOffMilliseconds":
+                    with suppress(TypeError, ValueError):
+                        error.back_off = int(value.text) / 1000
+        is_known = isinstance(error, ews.ResponseMessageError)
+        return error if is_known else _Unknown(str(error))
+
+
+class SyncFolderItems(_Once, services.SyncFolderItems):  # type: ignore[misc] # exchangelib ships no types
+    pass
+
+
+class FindItem(_Once, services.FindItem):  # type: ignore[misc]
+    pass
+
+
+class GetItem(_Once, services.GetItem):  # type: ignore[misc]
+    pass
+
+
+class GetFolder(_Once, services.GetFolder):  # type: ignore[misc]
+    pass
+
+
+class FindFolder(_Once, services.FindFolder):  # type: ignore[misc]
+    pass

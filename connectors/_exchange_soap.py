@@ -1,4 +1,4 @@
-"""An answer's bytes, read as SOAP: strictly where something could get lost, leniently where Exchange is known to err."""
+"""An answer's bytes, read as SOAP: strictly where something could get lost, leniently where Exchange errs."""
 
 import re
 from typing import Any, Final

@@ -75,9 +75,9 @@ class Folder:
 class Envelope:
     """What is known of a message before any of its body is read.
 
-    `headers` maps lower-case field names to the first field's unfolded value, still encoded (RFC 2047), undecodable
-    bytes replaced; None where the provider offers no headers. `item_class` is Exchange's message class, such as
-    ``REPORT.IPM.Note.NDR``. `size` is in bytes. `received_at` is aware.
+    `headers` maps lower-case field names to the first field's unfolded value, still encoded (RFC 2047) unless the
+    provider keeps it decoded, undecodable bytes replaced; None where the provider offers no headers. `item_class` is
+    Exchange's message class, such as ``REPORT.IPM.Note.NDR``. `size` is in bytes. `received_at` is aware.
     """
 
     ref: MessageRef

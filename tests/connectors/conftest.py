@@ -1,6 +1,7 @@
 import pytest
 
-from tests.connectors.mailboxes import ImapMailbox, MaildirMailbox
+from tests.connectors.mailboxes import ExchangeMailbox, ImapMailbox, MaildirMailbox
+from tests.fakes.ews.server import FakeExchange
 
 
 @pytest.fixture
@@ -16,7 +17,16 @@ def maildir(tmp_path):
     return MaildirMailbox(tmp_path / "Maildir")
 
 
-@pytest.fixture(params=["imap", "maildir"])
+@pytest.fixture
+def exchange():
+    """A mailbox on a fake Exchange server."""
+    with FakeExchange() as fake:
+        mailbox = ExchangeMailbox(fake)
+        yield mailbox
+        mailbox.close()
+
+
+@pytest.fixture(params=["imap", "maildir", "exchange"])
 def mailbox(request):
     """Every kind of mailbox in turn."""
     return request.getfixturevalue(request.param)

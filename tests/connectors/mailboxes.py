@@ -5,12 +5,16 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Protocol
 
-from connectors import Connector, Cursor, Envelope, ImapSettings, MaildirSettings, Security
+from connectors import Connector, Cursor, Envelope, ExchangeSettings, ImapSettings, MaildirSettings, Security, SignIn
+from connectors.exchange import ExchangeConnector
 from connectors.imap import ImapConnector
 from connectors.maildir import MaildirConnector
+from connectors.network import dial
+from tests.fakes.ews.server import FakeExchange
 from tests.fakes.imap import FakeImap
 from tests.live.mailstack import MailStack, message_id
 
@@ -113,6 +117,42 @@ class MaildirMailbox:
         pass
 
 
+@dataclass
+class ExchangeMailbox:
+    """The first mailbox of a fake Exchange server."""
+
+    fake: FakeExchange
+    _connectors: list[Connector] = field(default_factory=list)
+
+    def connector(self, password: str = "secret", **changes) -> ExchangeConnector:
+        connector = exchange_connector(self.fake, password, **changes)
+        self._connectors.append(connector)
+        return connector
+
+    def deliver_all(self, messages, folder="INBOX", at=None) -> None:
+        for raw in messages:
+            self.fake.store.deliver(raw, {"INBOX": "inbox", "Junk": "junkemail"}[folder], at)
+
+    def remove(self, raw: bytes) -> None:
+        store = self.fake.store
+        store.delete(next(each for each in store.folder("inbox").items.values() if each.raw == raw))
+
+    def is_untouched(self) -> bool:
+        reading = {"GetFolder", "FindFolder", "SyncFolderItems", "FindItem", "GetItem"}
+        return reading.issuperset(self.fake.operations())
+
+    def close(self) -> None:
+        for connector in self._connectors:
+            connector.close()
+
+
+def exchange_connector(fake: FakeExchange, password: str = "secret", dial=dial, **changes) -> ExchangeConnector:
+    """Return a connector to a fake Exchange server; the test closes it."""
+    where = {"endpoint": fake.endpoint, "address": fake.store.address, "sign_in": SignIn.BASIC}
+    settings = ExchangeSettings(**where | {"username": "alice", "read_timeout": 5.0} | changes)
+    return ExchangeConnector(settings, Password(password), dial)
+
+
 def fake_connector(fake: FakeImap, password: str = "secret", **changes) -> ImapConnector:
     """Return a connector to a fake server; the test closes it before the server ends."""
     where = {"host": "127.0.0.1", "port": fake.port, "security": Security.NONE}
@@ -155,6 +195,11 @@ def ids(envelopes: Iterable[Envelope]) -> list[str]:
 
 def ids_of(*raws: bytes) -> list[str]:
     return sorted(message_id(raw) for raw in raws)
+
+
+def decoded(value: str) -> str:
+    """Return a header value without RFC 2047: Exchange keeps none."""
+    return str(make_header(decode_header(value)))
 
 
 def ago(**span: float) -> datetime:
