@@ -100,8 +100,10 @@ class _Turn:
                 if place.state is None:
                     raise Unavailable(f"The folder {name!r} is gone; it will be looked for again.") from None
                 raise
-        if not place.is_walking:
-            place = self._list(place) if place.backlog else self._sync(place)
+        elif place.backlog is None:
+            place = self._sync(place)
+        if place.backlog is not None:
+            place = self._list(place)
         self.has_more = self.has_more or place.is_walking or place.backlog is not None
         self.places[name] = place
 
