@@ -19,7 +19,7 @@ from connectors._exchange_endpoint import Endpoint
 from connectors._exchange_errors import TooLarge, refusal, translate
 from connectors._exchange_sign_in import SignIn, sign_in
 from connectors.base import CredentialStore
-from connectors.errors import ConnectorError, Misconfigured, Unavailable
+from connectors.errors import CursorExpired, MessageGone, Misconfigured, Unavailable
 from connectors.network import Dial, dial
 from connectors.settings import ExchangeSettings
 
@@ -96,25 +96,27 @@ class ExchangeSession:
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """Make `post` usable; whatever fails inside leaves as a `ConnectorError`."""
+        """Make `post` usable; whatever fails inside leaves as a `ConnectorError`.
+
+        Connection and secret are dropped after every failure but those that say nothing of them.
+        """
         endpoint = Endpoint.parse(self.settings.endpoint)
-        if self._sign_in is None:
-            self._sign_in = sign_in(self.settings, self._credentials, self._dial)
+        signing = self._sign_in = self._sign_in or sign_in(self.settings, self._credentials, self._dial)
         try:
             if self._connection is None:
                 tls = _context(self.settings) if endpoint.is_tls else None
                 self._connection = _Connection(endpoint, self.settings, self._dial, tls)
             with self._deadline(self._connection):
                 yield
+        except (MessageGone, CursorExpired):
+            raise
         except BaseException as error:
-            if not isinstance(error, ConnectorError) or isinstance(error, Unavailable):
-                secret = self._sign_in.secret
-                self.close()
-                if self._overdue:
-                    limit = CALL_LIMIT * self.settings.read_timeout
-                    raise Unavailable(f"{endpoint.host} was too slow: no end after {limit:g} s.") from error
-                if (translated := translate(error, self.settings, secret)) is not None:
-                    raise translated from error
+            self.close()
+            if self._overdue:
+                limit = CALL_LIMIT * self.settings.read_timeout
+                raise Unavailable(f"{endpoint.host} was too slow: no end after {limit:g} s.") from error
+            if (translated := translate(error, self.settings, signing.secret)) is not None:
+                raise translated from error
             raise
 
     def post(self, body: bytes, limit: int = ANSWER_LIMIT, *, partial: bool = False) -> Answer:
@@ -141,7 +143,6 @@ class ExchangeSession:
         if answer.status == 200 or (answer.status == 500 and b"Envelope" in answer.body[:200]):
             return answer
         offered = response.headers.get_all("WWW-Authenticate") or []
-        self.close()
         raise refusal(self.settings, answer.status, response.headers, offered)
 
     def close(self) -> None:

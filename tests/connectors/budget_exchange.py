@@ -53,7 +53,7 @@ def ordinary(number: int) -> bytes:
     """Return a message with the header of one that has come through a few gateways, and a long thread behind it."""
     references = "\r\n ".join(f"<CAF{number:06d}{each:030d}@mail.customer.test>" for each in range(8))
     received = "".join(
-        f"Received: from mx{each}.gateway.test (203.0.113.{each}) by hub{each}.sender.test with ESMTPS id {number:08x};\r\n"
+        f"Received: from mx{each}.gateway.test (203.0.113.{each}) by hub{each}.sender.test id {number:08x};\r\n"
         " Mon, 23 Nov 2026 00:00:00 +0000\r\n"
         for each in range(6)
     )

@@ -11,8 +11,10 @@ from spnego.exceptions import SpnegoError
 
 
 class NtlmGate:
-    """Knows one user. `scheme` is the name under which it offers NTLM; `certificate` (DER) is what answers must be bound
-    to. The password lies in a file that NTLM_USER_FILE must name: that is where pyspnego looks."""
+    """Knows one user. `scheme` is the name under which it offers NTLM; `certificate` (DER) is what binds the answers.
+
+    The password lies in a file that NTLM_USER_FILE must name: that is where pyspnego looks.
+    """
 
     def __init__(self, scheme: str = "NTLM", certificate: bytes | None = None) -> None:
         self.scheme = scheme
