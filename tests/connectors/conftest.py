@@ -21,9 +21,7 @@ def maildir(tmp_path):
 def exchange():
     """A mailbox on a fake Exchange server."""
     with FakeExchange() as fake:
-        mailbox = ExchangeMailbox(fake)
-        yield mailbox
-        mailbox.close()
+        yield ExchangeMailbox(fake)
 
 
 @pytest.fixture(params=["imap", "maildir", "exchange"])

@@ -122,12 +122,9 @@ class ExchangeMailbox:
     """The first mailbox of a fake Exchange server."""
 
     fake: FakeExchange
-    _connectors: list[Connector] = field(default_factory=list)
 
     def connector(self, password: str = "secret", **changes) -> ExchangeConnector:
-        connector = exchange_connector(self.fake, password, **changes)
-        self._connectors.append(connector)
-        return connector
+        return exchange_connector(self.fake, password, **changes)
 
     def deliver_all(self, messages, folder="INBOX", at=None) -> None:
         for raw in messages:
@@ -141,16 +138,14 @@ class ExchangeMailbox:
         reading = {"GetFolder", "FindFolder", "SyncFolderItems", "FindItem", "GetItem"}
         return reading.issuperset(self.fake.operations())
 
-    def close(self) -> None:
-        for connector in self._connectors:
-            connector.close()
-
 
 def exchange_connector(fake: FakeExchange, password: str = "secret", dial=dial, **changes) -> ExchangeConnector:
-    """Return a connector to a fake Exchange server; the test closes it."""
+    """Return a connector to a fake Exchange server, which closes it at its own end."""
     where = {"endpoint": fake.endpoint, "address": fake.store.address, "sign_in": SignIn.BASIC}
     settings = ExchangeSettings(**where | {"username": "alice", "read_timeout": 5.0} | changes)
-    return ExchangeConnector(settings, Password(password), dial)
+    connector = ExchangeConnector(settings, Password(password), dial)
+    fake.clients.append(connector)
+    return connector
 
 
 def fake_connector(fake: FakeImap, password: str = "secret", **changes) -> ImapConnector:

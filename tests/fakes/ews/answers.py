@@ -4,11 +4,12 @@ import base64
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.utils import parseaddr, parsedate_to_datetime
+from functools import lru_cache
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
-from tests.fakes.ews.store import BadSyncState, Folder, Item, Store, paged
+from tests.fakes.ews.store import BadSyncState, Folder, Item, Store, header, item_class, paged
 
 T = "{http://schemas.microsoft.com/exchange/services/2006/types}"
 M = "{http://schemas.microsoft.com/exchange/services/2006/messages}"
@@ -167,7 +168,14 @@ NAMED = (
 
 def properties(item: Item) -> str:
     """Return an item's properties in the schema's order; header fields decoded, as Exchange keeps them."""
-    message = item.message
+    return _properties(item.raw).format(
+        id=_item_id(item.id), received=_received(item), conversation=f'<t:ConversationId Id="AAQk{item.id[4:92]}"/>'
+    )
+
+
+@lru_cache(maxsize=1000)
+def _properties(raw: bytes) -> str:
+    message = header(raw)
     extended = "".join(
         '<t:ExtendedProperty><t:ExtendedFieldURI DistinguishedPropertySetId="InternetHeaders"'
         f' PropertyName="{name}" PropertyType="String"/><t:Value>{_text(message[name])}</t:Value></t:ExtendedProperty>'
@@ -178,16 +186,16 @@ def properties(item: Item) -> str:
     to = message.get_all("To", [""])[0]
     return "".join(
         (
-            _item_id(item.id),
-            f"<t:ItemClass>{item.item_class}</t:ItemClass>",
+            "{id}",
+            f"<t:ItemClass>{item_class(message)}</t:ItemClass>",
             _element("Subject", message["Subject"]),
-            _received(item),
-            f"<t:Size>{len(item.raw)}</t:Size>",
+            "{received}",
+            f"<t:Size>{len(raw)}</t:Size>",
             _element("InReplyTo", message["In-Reply-To"]),
             f"<t:DateTimeSent>{sent}</t:DateTimeSent>" if sent else "",
             _element("DisplayTo", str(to)[:30_000]),
             extended,
-            f'<t:ConversationId Id="AAQk{item.id[4:92]}"/>',
+            "{conversation}",
             _mailbox("Sender", message["Sender"]),
             _mailbox("From", message["From"]),
             _element("InternetMessageId", message["Message-ID"]),
@@ -266,4 +274,4 @@ def _text(value: object) -> str:
 
 def _xml(text: str) -> str:
     legal = "".join(letter if letter >= " " and not "\ud800" <= letter <= "\udfff" else "\ufffd" for letter in text)
-    return escape(legal.encode("utf-8", "replace").decode())
+    return escape(legal.encode("utf-8", "replace").decode(), {"{": "{{", "}": "}}"})

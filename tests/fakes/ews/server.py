@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+from connectors import Connector
 from tests.fakes.ews import answers, schemas
 from tests.fakes.ews.store import Store
 
@@ -75,6 +76,7 @@ class FakeExchange:
     requests: int = 0
     connections: int = 0
     headers: list[dict[str, str]] = field(default_factory=list)
+    clients: list[Connector] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self.over = threading.Event()
@@ -111,6 +113,8 @@ class FakeExchange:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for client in self.clients:
+            client.close()
         self.over.set()
         self._server.shutdown()
         self._server.server_close()

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import json
 import threading
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_string
@@ -23,15 +22,15 @@ class Item:
     folder: str = ""
     is_read: bool = False
 
-    @property
-    def message(self) -> Message:
-        return message_from_string(self.raw.partition(b"\r\n\r\n")[0].decode("utf-8", "replace") + "\r\n\r\n")
 
-    @property
-    def item_class(self) -> str:
-        content_type = " ".join(self.message.get("Content-Type", "").lower().split())
-        is_report = "multipart/report" in content_type and "delivery-status" in content_type
-        return "REPORT.IPM.Note.NDR" if is_report else "IPM.Note"
+def header(raw: bytes) -> Message:
+    return message_from_string(raw.partition(b"\r\n\r\n")[0].decode("utf-8", "replace") + "\r\n\r\n")
+
+
+def item_class(message: Message) -> str:
+    content_type = " ".join(message.get("Content-Type", "").lower().split())
+    is_report = "multipart/report" in content_type and "delivery-status" in content_type
+    return "REPORT.IPM.Note.NDR" if is_report else "IPM.Note"
 
 
 @dataclass
@@ -154,9 +153,3 @@ class Store:
 
 def paged(items: list, offset: int, count: int) -> tuple[list, bool]:
     return items[offset : offset + count], offset + count >= len(items)
-
-
-def all_items(stores: Iterable[Store]) -> Iterator[Item]:
-    for store in stores:
-        for folder in store.folders.values():
-            yield from folder.items.values()
