@@ -4,6 +4,7 @@ import math
 import re
 import socket
 import ssl
+import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -19,6 +20,9 @@ from connectors.settings import ExchangeSettings, SignIn
 
 RETRY_AFTER: Final = timedelta(minutes=5)
 """How long to leave a server in peace that asks for patience and names no time."""
+
+UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError, AssertionError, struct.error)
+"""What exchangelib and pyspnego raise when they are given nonsense."""
 
 _RETRY_AFTER_LIMIT: Final = timedelta(days=1)
 _WORDS_LIMIT: Final = 200
@@ -76,7 +80,7 @@ def translate(error: BaseException, settings: ExchangeSettings, secret: str) -> 
             return Unavailable(f"{_at(settings)} sent an answer that isn't EWS: check the endpoint.")
         case OverflowError() | UnicodeError() if not isinstance(error, UnicodeDecodeError):
             return Misconfigured(f"{_at(settings)} can't be the address of a server: correct the endpoint.")
-        case ValueError() | TypeError() | LookupError() | AttributeError():  # exchangelib, given nonsense
+        case _ if isinstance(error, UNREADABLE):
             return Unavailable(f"{_at(settings)} sent an answer that can't be read: check the endpoint.")
     return None
 

@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from spnego.channel_bindings import GssChannelBindings
-from spnego.exceptions import SpnegoError
+from spnego.exceptions import InvalidTokenError, SpnegoError
 
 from connectors import settings as ways
-from connectors._exchange_errors import not_offered, schemes
+from connectors._exchange_errors import UNREADABLE, NotEws, not_offered, schemes
 from connectors.base import CredentialStore
 from connectors.errors import AuthRequired
 from connectors.network import Dial
@@ -91,6 +91,8 @@ class Ntlm:
     def headers(self, ask: Ask, host: str, certificate: bytes | None) -> Mapping[str, str]:
         try:
             return self._headers(ask, host, certificate, "NTLM")
+        except (InvalidTokenError, *UNREADABLE) as error:
+            raise NotEws from error
         except SpnegoError as error:
             raise AuthRequired(
                 f"{host} and this program don't agree on NTLM ({type(error).__name__}): check user name and password."
@@ -125,8 +127,8 @@ def _challenge(scheme: str, offered: list[str]) -> bytes | None:
             if name.lower() == scheme.lower() and token.strip():
                 try:
                     return base64.b64decode(token.strip(), validate=True)
-                except binascii.Error:
-                    return None
+                except binascii.Error as error:
+                    raise NotEws from error
     return None
 
 

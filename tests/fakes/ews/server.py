@@ -142,9 +142,9 @@ class FakeExchange:
         self.headers.clear()
         self.requests = self.connections = 0
 
-    def store_for(self, request: bytes) -> Store:
-        """Return the mailbox that a request names; a request by ids alone gets the first."""
-        return next((each for each in self.stores if each.address.encode() in request), self.stores[0])
+    def store_for(self, anchor: str) -> Store:
+        """Return the mailbox that X-AnchorMailbox names, as a request by item ids names none itself."""
+        return next((each for each in self.stores if each.address == anchor), self.stores[0])
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -158,13 +158,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         fake = self.fake
         request = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self._store = fake.store_for(self.headers.get("X-AnchorMailbox", ""))
         index = fake.requests
         fake.requests += 1
         fake.headers.append(dict(self.headers))
         if index in fake.faults or fake.always:
             operation = answers.operation(request) if request else "sign-in"
             self._request, self._operation = request, operation
-            (fake.faults.get(index) or fake.always)(Asked(self, fake.store_for(request), request, operation, fake.over))
+            (fake.faults.get(index) or fake.always)(Asked(self, self._store, request, operation, fake.over))
             return
         self._request, self._operation = request, "sign-in"
         if not self._is_signed_in():
@@ -175,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fake.is_validating:
             fake.problems += schemas.problems(request)
-        body = answers.answer(fake.store_for(request), request)
+        body = answers.answer(self._store, request)
         if fake.is_validating:
             fake.problems += schemas.problems(body)
         self.reply(200, body, {"Content-Type": "text/xml; charset=utf-8"})
@@ -201,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fake.gate is not None:
             return fake.gate(self, given)
         if scheme == "Basic":
-            user, _, password = base64.b64decode(value).decode().rpartition(":")
+            user, _, password = base64.b64decode(value).decode().partition(":")
             if fake.users.get(user) == password:
                 return True
         if scheme == "Bearer" and value in fake.tokens:
