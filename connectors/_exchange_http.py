@@ -69,9 +69,10 @@ class _Connection(HTTPConnection):
             with suppress(OSError):
                 self._handle.shutdown(SHUT_RDWR)
 
-    def close(self) -> None:
+    def release(self) -> None:
+        """Close for good; never raises. http.client's own `close` comes before an answer of open end is even read."""
         with suppress(OSError):
-            super().close()
+            self.close()
         self._drop_handle()
 
     def certificate(self) -> bytes | None:
@@ -134,12 +135,16 @@ class ExchangeSession:
             if not was_used or self._overdue:
                 raise
             # The server had closed a connection that we kept; asking again does no harm, as we only read.
-            connection.close()
+            connection.release()
             response = self._send(connection, signing, body)
-        answer = _read(response, limit, partial=partial)
+        is_read = False
+        try:
+            answer = _read(response, limit, partial=partial)
+            is_read = answer.complete
+        finally:
+            if not is_read:  # the rest of the answer is still on its way
+                connection.release()
         connection.is_used = True
-        if not answer.complete:
-            connection.close()
         if answer.status == 200 or (answer.status == 500 and b"Envelope" in answer.body[:200]):
             return answer
         offered = response.headers.get_all("WWW-Authenticate") or []
@@ -149,7 +154,7 @@ class ExchangeSession:
         """Let go of the connection and of the secret; never raises."""
         connection, self._connection, self._sign_in = self._connection, None, None
         if connection is not None:
-            connection.close()
+            connection.release()
 
     def _send(self, connection: _Connection, signing: SignIn, body: bytes) -> HTTPResponse:
         headers = _HEADERS | {"X-AnchorMailbox": self.settings.address}  # routes to the mailbox's own server
@@ -192,7 +197,12 @@ def _exchange(connection: _Connection, body: bytes, headers: Mapping[str, str]) 
 
 
 def _read(response: HTTPResponse, limit: int, *, partial: bool) -> Answer:
-    """Read a body of known or unknown length, but never more than `limit`."""
+    """Read a body of known or unknown length, but never more than `limit`; it keeps the socket open until closed."""
+    with response:
+        return _read_open(response, limit, partial=partial)
+
+
+def _read_open(response: HTTPResponse, limit: int, *, partial: bool) -> Answer:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HTTPException("the answer is packed, and nobody asked for that")
     if not partial and (response.length or 0) > limit:

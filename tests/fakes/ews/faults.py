@@ -70,8 +70,12 @@ def endless(asked: Asked) -> None:
         asked.raw(b"<x>" * 100_000)
 
 
-def drip(asked: Asked) -> None:
-    asked.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+def drip_unannounced(asked: Asked) -> None:
+    drip(asked, b"HTTP/1.1 200 OK\r\n\r\n")
+
+
+def drip(asked: Asked, head: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n") -> None:
+    asked.raw(head)
     while not asked.over.is_set():
         asked.raw(b" ")
         asked.handler.wfile.flush()
