@@ -4,22 +4,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from exchangelib import errors as ews
+from exchangelib import folders as ews_folders
 from exchangelib.fields import FieldPath
-from exchangelib.folders import Folder
 from exchangelib.properties import DistinguishedFolderId, FolderId
 from exchangelib.properties import Mailbox as MailboxName
 
 from connectors._exchange_errors import NotEws
 from connectors._exchange_http import ExchangeSession
 from connectors._exchange_services import FindFolder, GetFolder, M, Mailbox, T
+from connectors.base import Folder, FolderRole
 from connectors.errors import Misconfigured
 
 INBOX: Final = "inbox"
 JUNK: Final = "junkemail"
 ARCHIVE: Final = "archive"
+SENT: Final = "sentitems"
 
 _WORDS: Final = {"inbox": INBOX, "junk": JUNK, "junkemail": JUNK, "junk email": JUNK}
-_WELL_KNOWN: Final = frozenset({INBOX, JUNK, ARCHIVE, "msgfolderroot"})
+_ROLES: Final = {
+    INBOX: FolderRole.INBOX,
+    JUNK: FolderRole.JUNK,
+    ARCHIVE: FolderRole.ARCHIVE,
+    SENT: FolderRole.SENT,
+}
+_WELL_KNOWN: Final = frozenset({*_ROLES, "msgfolderroot"})
+_ASKED: Final = ("name", "parent_folder_id", "folder_class", "total_count")
 _PAGE: Final = 1_000
 _PAGES: Final = 20
 
@@ -46,7 +55,7 @@ def find_folders(session: ExchangeSession, mailbox: Mailbox, names: Sequence[str
         folder = _WORDS.get(name.strip().casefold())
         if folder is None:
             if existing is None:
-                existing = dict(_paths(session, mailbox))
+                existing = {path: folder for path, folder, _ in _listing(session, mailbox)}
             folder = _named(name, existing)
         if folder is None and name.strip().casefold() == ARCHIVE and _exists(session, mailbox, ARCHIVE):
             folder = ARCHIVE
@@ -56,6 +65,30 @@ def find_folders(session: ExchangeSession, mailbox: Mailbox, names: Sequence[str
         if folder not in found.values():
             found[name] = folder
     return found
+
+
+def all_folders(session: ExchangeSession, mailbox: Mailbox, chosen: Sequence[str]) -> list[Folder]:
+    """Return the folders that hold mail, for a person to look at; chosen ones that don't exist are left to polling."""
+    service = GetFolder(session, mailbox)
+    ids = [folder_id(word, mailbox.primary_smtp_address) for word in _ROLES]
+    answers = service.ask(service.get_payload(folders=ids, additional_fields=None, shape="IdOnly"), len(ids))
+    words: dict[str, str] = {}
+    for word, answer in zip(_ROLES, answers, strict=True):
+        found = None if isinstance(answer, ews.EWSError) else answer.find(f"{M}Folders/*/{T}FolderId")
+        if found is not None:
+            words[found.get("Id")] = word
+    listed = list(_listing(session, mailbox))
+    existing = {path: folder for path, folder, _ in listed}
+    read = [_WORDS.get(name.strip().casefold()) or _named(name, existing) for name in chosen] or [INBOX, JUNK]
+    return [
+        Folder(
+            name=path,
+            role=_ROLES.get(words.get(folder, "")),
+            messages=messages,
+            polled=folder in read or words.get(folder, "") in read,
+        )
+        for path, folder, messages in listed
+    ]
 
 
 def _named(name: str, existing: Mapping[str, str]) -> str | None:
@@ -71,12 +104,12 @@ def _named(name: str, existing: Mapping[str, str]) -> str | None:
     return None
 
 
-def _paths(session: ExchangeSession, mailbox: Mailbox) -> Iterator[tuple[str, str]]:
-    """Yield path and id of each folder that holds mail."""
+def _listing(session: ExchangeSession, mailbox: Mailbox) -> Iterator[tuple[str, str, int | None]]:
+    """Yield path, id and number of messages of each folder that holds mail."""
     parents: dict[str, tuple[str, str]] = {}
-    holds_mail: set[str] = set()
+    holds_mail: dict[str, int | None] = {}
     service = FindFolder(session, mailbox)
-    fields = [FieldPath(Folder.get_field_by_fieldname(name)) for name in ("name", "parent_folder_id", "folder_class")]
+    fields = [FieldPath(ews_folders.Folder.get_field_by_fieldname(name)) for name in _ASKED]
     for page in range(_PAGES):
         (answer,) = service.ask(
             service.get_payload(
@@ -101,12 +134,13 @@ def _paths(session: ExchangeSession, mailbox: Mailbox) -> Iterator[tuple[str, st
             name = " ".join((folder.findtext(f"{T}DisplayName") or "").split())[:200]
             parents[own.get("Id")] = (name, "" if parent is None else parent.get("Id") or "")
             if (folder.findtext(f"{T}FolderClass") or "IPF.Note").startswith("IPF.Note"):
-                holds_mail.add(own.get("Id"))
+                count = folder.findtext(f"{T}TotalCount") or ""
+                holds_mail[own.get("Id")] = int(count) if count.isascii() and count.isdecimal() else None
         if (root.get("IncludesLastItemInRange") or "true").lower() in ("true", "1"):
             break
     for folder in parents:
         if folder in holds_mail:
-            yield _path(folder, parents), folder
+            yield _path(folder, parents), folder, holds_mail[folder]
 
 
 def _path(folder: str, parents: Mapping[str, tuple[str, str]]) -> str:

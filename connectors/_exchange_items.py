@@ -5,7 +5,7 @@ keeps by name (MS-OXPROPS, PS_INTERNET_HEADERS). The whole header block (Interne
 large as what we need of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
@@ -16,27 +16,15 @@ from exchangelib.items import Message
 
 from connectors._exchange_services import Element, T
 from connectors._headers import HEADER_LIMIT
-from connectors.base import ENVELOPE_HEADERS, Envelope, MessageRef
+from connectors.base import ENVELOPE_HEADERS, SENT_HEADERS, Envelope, MessageRef
 
 _OWN_PROPERTIES: Final = frozenset(
-    {"From", "Sender", "To", "Subject", "Date", "Message-ID", "In-Reply-To", "References"}
+    {"From", "Sender", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To", "References"}
 )
-_NAMED: Final = tuple(name for name in ENVELOPE_HEADERS if name not in _OWN_PROPERTIES)
-_NAMED_KEYS: Final = frozenset(name.lower() for name in _NAMED)
-_PLAIN: Final = (
-    "item_class",
-    "size",
-    "datetime_received",
-    "datetime_sent",
-    "conversation_id",
-    "subject",
-    "author",
-    "sender",
-    "display_to",
-    "message_id",
-    "in_reply_to",
-    "references",
-)
+_NAMED_KEYS: Final = frozenset(name.lower() for name in (*ENVELOPE_HEADERS, *SENT_HEADERS)) - {
+    name.lower() for name in _OWN_PROPERTIES
+}
+_COMMON: Final = ("size", "datetime_received", "datetime_sent", "conversation_id", "subject", "message_id")
 _TEXTS: Final = {
     "subject": "Subject",
     "to": "DisplayTo",  # the names only: a list of addresses may be of any length
@@ -60,8 +48,17 @@ def _named(header: str) -> FieldPath:
     return FieldPath(field=ExtendedPropertyField(header, value_cls=type("Header", (ExtendedProperty,), members)))
 
 
-ENVELOPE: Final = (*map(plain, _PLAIN), *map(_named, _NAMED))
-"""All that an `Envelope` is made of."""
+def _shape(properties: Sequence[str], headers: Sequence[str]) -> tuple[FieldPath, ...]:
+    return (*map(plain, properties), *(_named(name) for name in headers if name not in _OWN_PROPERTIES))
+
+
+ENVELOPE: Final = _shape(
+    (*_COMMON, "item_class", "author", "sender", "display_to", "in_reply_to", "references"), ENVELOPE_HEADERS
+)
+"""All that the `Envelope` of a new message is made of."""
+
+SENT: Final = _shape((*_COMMON, "to_recipients", "cc_recipients"), SENT_HEADERS)
+"""The same for a message that was sent: the addresses it went to, which tell it from others."""
 
 RECEIVED: Final = plain("datetime_received")
 CONTENT: Final = plain("mime_content")
@@ -96,6 +93,9 @@ def _headers(item: Element) -> Iterator[tuple[str, str]]:
     for key, tag in (("from", "From"), ("sender", "Sender")):
         if text := _address(item.find(f"{T}{tag}/{T}Mailbox")):
             yield key, text
+    for key, tag in (("to", "ToRecipients"), ("cc", "CcRecipients")):
+        if text := ", ".join(filter(None, map(_address, item.iterfind(f"{T}{tag}/{T}Mailbox")))):
+            yield key, text[:HEADER_LIMIT]
     sent = moment(item.findtext(f"{T}DateTimeSent"))
     if sent is not None:
         yield "date", format_datetime(sent)

@@ -16,7 +16,7 @@ from exchangelib.util import create_element
 
 import connectors._exchange_items as items
 from connectors._exchange_errors import NotEws, TooLarge
-from connectors._exchange_folders import folder_id
+from connectors._exchange_folders import SENT, folder_id
 from connectors._exchange_http import ExchangeSession
 from connectors._exchange_services import FindItem, GetItem, M, Mailbox, SyncFolderItems, T
 from connectors.base import Envelope, Fetched, MessageRef
@@ -75,20 +75,22 @@ class Listed:
     is_last: bool
 
 
-class _Since:
-    """A restriction to what arrived since, as exchangelib takes it."""
+class _Arrived:
+    """A restriction to what arrived between two moments, as exchangelib takes it."""
 
-    def __init__(self, moment: datetime) -> None:
-        self._moment = moment
+    def __init__(self, since: datetime, until: datetime | None = None) -> None:
+        self._since = since
+        self._until = until
 
     def to_xml(self, version: object) -> Any:  # noqa: ANN401, ARG002 - lxml ships no types; exchangelib hands it over
         restriction = create_element("m:Restriction")
-        comparison = create_element("t:IsGreaterThanOrEqualTo")
-        restriction.append(comparison)
-        comparison.append(items.RECEIVED.to_xml())
-        constant = create_element("t:FieldURIOrConstant")
-        constant.append(create_element("t:Constant", attrs={"Value": self._moment.strftime("%Y-%m-%dT%H:%M:%SZ")}))
-        comparison.append(constant)
+        condition = _compared("t:IsGreaterThanOrEqualTo", self._since)
+        if self._until is not None:
+            both = create_element("t:And")
+            both.append(condition)
+            both.append(_compared("t:IsLessThanOrEqualTo", self._until))
+            condition = both
+        restriction.append(condition)
         return restriction
 
 
@@ -131,7 +133,7 @@ class Questions:
         payload = service.get_payload(
             folders=[folder_id(folder, self.mailbox.primary_smtp_address)],
             additional_fields=[items.RECEIVED],
-            restriction=_Since(since) if since > EPOCH else None,
+            restriction=_Arrived(since) if since > EPOCH else None,
             order_fields=[FieldOrder(items.RECEIVED)],
             query_string=None,
             shape="IdOnly",
@@ -153,7 +155,32 @@ class Questions:
             raise NotEws  # it says that there is more, and gives nothing
         return Listed(rows, is_last)
 
-    def envelopes(self, refs: Sequence[str]) -> Iterator[Envelope]:
+    def last_sent(self, since: datetime, until: datetime, limit: int) -> list[str]:
+        """FindItem in Sent Items: the newest ids between two moments. Nothing where there is no such folder."""
+        service = FindItem(self._session, self.mailbox)
+        payload = service.get_payload(
+            folders=[folder_id(SENT, self.mailbox.primary_smtp_address)],
+            additional_fields=None,
+            restriction=_Arrived(max(since, EPOCH), max(until, EPOCH)),
+            order_fields=[FieldOrder(items.RECEIVED, reverse=True)],
+            query_string=None,
+            shape="IdOnly",
+            depth="Shallow",
+            calendar_view=None,
+            page_size=limit,
+            offset=0,
+        )
+        try:
+            (answer,) = service.ask(payload)
+        except _LOST_PLACE:
+            return []
+        if isinstance(answer, _LOST_PLACE):
+            return []
+        if isinstance(answer, ews.EWSError):
+            raise answer
+        return [_id(item) for item in answer.iterfind(f"{M}RootFolder/{T}Items/*")][:limit]
+
+    def envelopes(self, refs: Sequence[str], shape: Sequence[Any] = items.ENVELOPE) -> Iterator[Envelope]:
         """GetItem, all in one: the envelopes of those messages that are still there.
 
         A message whose properties can't be had is told without: nothing then speaks against downloading it.
@@ -161,14 +188,14 @@ class Questions:
         if not refs:
             return
         try:
-            answers = self._properties(refs)
+            answers = self._properties(refs, shape)
         except TooLarge:
             if len(refs) == 1:
                 yield Envelope(ref=MessageRef(refs[0]))
                 return
             half = len(refs) // 2
-            yield from self.envelopes(refs[:half])
-            yield from self.envelopes(refs[half:])
+            yield from self.envelopes(refs[:half], shape)
+            yield from self.envelopes(refs[half:], shape)
             return
         for ref, answer in zip(refs, answers, strict=True):
             if isinstance(answer, _GONE):
@@ -207,13 +234,21 @@ class Questions:
             raise NotEws from error
         return Fetched(raw=raw[:max_bytes], truncated=len(raw) > max_bytes)
 
-    def _properties(self, refs: Sequence[str]) -> list[Any]:
+    def _properties(self, refs: Sequence[str], shape: Sequence[Any]) -> list[Any]:
         service = GetItem(self._session, self.mailbox)
-        payload = service.get_payload(
-            items=[ItemId(id=ref) for ref in refs], additional_fields=items.ENVELOPE, shape="IdOnly"
-        )
+        payload = service.get_payload(items=[ItemId(id=ref) for ref in refs], additional_fields=shape, shape="IdOnly")
         answers: list[Any] = service.ask(payload, len(refs))
         return answers
+
+
+def _compared(operator: str, moment: datetime) -> Any:  # noqa: ANN401 - lxml ships no types
+    comparison = create_element(operator)
+    comparison.append(items.RECEIVED.to_xml())
+    constant = create_element("t:FieldURIOrConstant")
+    value = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    constant.append(create_element("t:Constant", attrs={"Value": value}))
+    comparison.append(constant)
+    return comparison
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from itertools import pairwise
 from typing import Final
 
 from connectors._exchange_cursor import Backlog, Place, Reading, fingerprint
-from connectors._exchange_folders import JUNK, default_folders, find_folders
+from connectors._exchange_folders import JUNK, all_folders, default_folders, find_folders
 from connectors._exchange_http import ExchangeSession
+from connectors._exchange_items import SENT
 from connectors._exchange_questions import Questions
-from connectors.base import CredentialStore, Cursor, Fetched, MessageRef, Page
+from connectors.base import SENT_LIMIT, CredentialStore, Cursor, Envelope, Fetched, Folder, MessageRef, Page
 from connectors.errors import CursorExpired, Unavailable
 from connectors.network import Dial, dial
 from connectors.settings import ExchangeSettings
@@ -61,6 +62,21 @@ class ExchangeConnector:
     def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
         with self._session.use():
             return Questions(self._session).content(ref, max_bytes)
+
+    def folders(self) -> Sequence[Folder]:
+        with self._session.use():
+            return all_folders(self._session, Questions(self._session).mailbox, self._settings.folders)
+
+    def sent(self, since: datetime, until: datetime) -> Sequence[Envelope]:
+        with self._session.use():
+            questions = Questions(self._session)
+            refs = questions.last_sent(since, until, SENT_LIMIT)
+            found = [
+                each
+                for start in range(0, len(refs), PAGE)
+                for each in questions.envelopes(refs[start : start + PAGE], SENT)
+            ]
+        return [each for each in found if each.received_at is None or since <= each.received_at <= until]
 
     def close(self) -> None:
         self._session.close()

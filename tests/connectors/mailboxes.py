@@ -128,7 +128,7 @@ class ExchangeMailbox:
 
     def deliver_all(self, messages, folder="INBOX", at=None) -> None:
         for raw in messages:
-            self.fake.store.deliver(raw, {"INBOX": "inbox", "Junk": "junkemail"}[folder], at)
+            self.fake.store.deliver(raw, {"INBOX": "inbox", "Junk": "junkemail", "Sent": "sentitems"}[folder], at)
 
     def remove(self, raw: bytes) -> None:
         store = self.fake.store

@@ -3,7 +3,7 @@
 import base64
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
-from email.utils import parseaddr, parsedate_to_datetime
+from email.utils import getaddresses, parseaddr, parsedate_to_datetime
 from functools import lru_cache
 from xml.sax.saxutils import escape, quoteattr
 
@@ -99,7 +99,8 @@ def find_folder(store: Store, asked: etree._Element) -> list[str]:
     page, is_last = paged(list(store.folders.values()), int(view.get("Offset")), int(view.get("MaxEntriesReturned")))
     rows = "".join(
         f"<t:Folder>{_folder_id(each.id)}<t:ParentFolderId Id={quoteattr(each.parent)}/>"
-        f"<t:FolderClass>{each.folder_class}</t:FolderClass><t:DisplayName>{escape(each.name)}</t:DisplayName></t:Folder>"
+        f"<t:FolderClass>{each.folder_class}</t:FolderClass><t:DisplayName>{escape(each.name)}</t:DisplayName>"
+        f"<t:TotalCount>{len(each.items)}</t:TotalCount></t:Folder>"
         for each in page
     )
     return [success("FindFolder", _root(f"<t:Folders>{rows}</t:Folders>", len(store.folders), is_last))]
@@ -125,9 +126,11 @@ def find_item(store: Store, asked: etree._Element) -> list[str]:
     folder = named(store, asked.find(f"{M}ParentFolderIds")[0])
     if folder is None:
         return [failure("FindItem", "ErrorFolderNotFound")]
-    constant = asked.find(f"{M}Restriction/{T}IsGreaterThanOrEqualTo/{T}FieldURIOrConstant/{T}Constant")
-    since = None if constant is None else datetime.fromisoformat(constant.get("Value"))
-    found = store.received_since(folder, since)
+    found = store.received_since(folder, _bound(asked, "IsGreaterThanOrEqualTo"))
+    until = _bound(asked, "IsLessThanOrEqualTo")
+    found = [each for each in found if until is None or each.received.replace(microsecond=0) <= until]
+    if asked.find(f"{M}SortOrder/{T}FieldOrder").get("Order") == "Descending":
+        found.reverse()
     view = asked.find(f"{M}IndexedPageItemView")
     page, is_last = paged(found, int(view.get("Offset")), int(view.get("MaxEntriesReturned")))
     rows = "".join(f"<t:Message>{_item_id(each.id)}{_received(each)}</t:Message>" for each in page)
@@ -135,6 +138,8 @@ def find_item(store: Store, asked: etree._Element) -> list[str]:
 
 
 def get_item(store: Store, asked: etree._Element) -> list[str]:
+    names = tuple(each.get("PropertyName") for each in asked.iter(f"{T}ExtendedFieldURI"))
+    fields = frozenset(each.get("FieldURI") for each in asked.iter(f"{T}FieldURI"))
     wants_content = asked.find(f".//{T}FieldURI[@FieldURI='item:MimeContent']") is not None
     messages = []
     for each in asked.find(f"{M}ItemIds"):
@@ -147,61 +152,48 @@ def get_item(store: Store, asked: etree._Element) -> list[str]:
             content = f'<t:MimeContent CharacterSet="UTF-8">{base64.b64encode(item.raw).decode()}</t:MimeContent>'
             message = f"<t:Message>{content}{_item_id(item.id)}</t:Message>"
         else:
-            message = f"<t:Message>{properties(item)}</t:Message>"
+            message = f"<t:Message>{properties(item, names, fields)}</t:Message>"
         messages.append(success("GetItem", f"<m:Items>{message}</m:Items>"))
     return messages
 
 
-NAMED = (
-    "Return-Path",
-    "Content-Type",
-    "Auto-Submitted",
-    "Precedence",
-    "List-Id",
-    "X-Failed-Recipients",
-    "X-Auto-Response-Suppress",
-    "X-MS-Exchange-Message-Is-Ndr",
-    "X-MS-Exchange-Generated-Message-Source",
-    "X-Autoreply",
-)
-
-
-def properties(item: Item) -> str:
+def properties(item: Item, names: tuple[str, ...], fields: frozenset[str]) -> str:
     """Return an item's properties in the schema's order; header fields decoded, as Exchange keeps them."""
-    return _properties(item.raw).format(
+    return _properties(item.raw, names, fields).format(
         id=_item_id(item.id), received=_received(item), conversation=f'<t:ConversationId Id="AAQk{item.id[4:92]}"/>'
     )
 
 
 @lru_cache(maxsize=1000)
-def _properties(raw: bytes) -> str:
+def _properties(raw: bytes, names: tuple[str, ...], fields: frozenset[str]) -> str:
     message = header(raw)
     extended = "".join(
         '<t:ExtendedProperty><t:ExtendedFieldURI DistinguishedPropertySetId="InternetHeaders"'
         f' PropertyName="{name}" PropertyType="String"/><t:Value>{_text(message[name])}</t:Value></t:ExtendedProperty>'
-        for name in NAMED
+        for name in names
         if message[name] is not None
     )
     sent = _date(message["Date"])
     to = message.get_all("To", [""])[0]
-    return "".join(
-        (
-            "{id}",
-            f"<t:ItemClass>{item_class(message)}</t:ItemClass>",
-            _element("Subject", message["Subject"]),
-            "{received}",
-            f"<t:Size>{len(raw)}</t:Size>",
-            _element("InReplyTo", message["In-Reply-To"]),
-            f"<t:DateTimeSent>{sent}</t:DateTimeSent>" if sent else "",
-            _element("DisplayTo", str(to)[:30_000]),
-            extended,
-            "{conversation}",
-            _mailbox("Sender", message["Sender"]),
-            _mailbox("From", message["From"]),
-            _element("InternetMessageId", message["Message-ID"]),
-            _element("References", message["References"]),
-        )
+    parts = (
+        ("", "{id}"),
+        ("item:ItemClass", f"<t:ItemClass>{item_class(message)}</t:ItemClass>"),
+        ("item:Subject", _element("Subject", message["Subject"])),
+        ("item:DateTimeReceived", "{received}"),
+        ("item:Size", f"<t:Size>{len(raw)}</t:Size>"),
+        ("item:InReplyTo", _element("InReplyTo", message["In-Reply-To"])),
+        ("item:DateTimeSent", f"<t:DateTimeSent>{sent}</t:DateTimeSent>" if sent else ""),
+        ("item:DisplayTo", _element("DisplayTo", str(to)[:30_000])),
+        ("", extended),
+        ("item:ConversationId", "{conversation}"),
+        ("message:Sender", _mailbox("Sender", message["Sender"])),
+        ("message:ToRecipients", _mailbox("ToRecipients", message["To"])),
+        ("message:CcRecipients", _mailbox("CcRecipients", message["Cc"])),
+        ("message:From", _mailbox("From", message["From"])),
+        ("message:InternetMessageId", _element("InternetMessageId", message["Message-ID"])),
+        ("message:References", _element("References", message["References"])),
     )
+    return "".join(text for field, text in parts if not field or field in fields)
 
 
 def named(store: Store, element: etree._Element) -> Folder | None:
@@ -210,6 +202,11 @@ def named(store: Store, element: etree._Element) -> Folder | None:
         if element.get("Id") == (each.word if is_word else each.id):
             return each
     return None
+
+
+def _bound(asked: etree._Element, operator: str) -> datetime | None:
+    constant = asked.find(f"{M}Restriction//{T}{operator}/{T}FieldURIOrConstant/{T}Constant")
+    return None if constant is None else datetime.fromisoformat(constant.get("Value"))
 
 
 def _root(content: str, total: int, is_last: object, count: int = 0) -> str:
@@ -246,11 +243,15 @@ def _element(tag: str, value: object) -> str:
 def _mailbox(tag: str, value: object) -> str:
     if value is None:
         return ""
-    name, address = parseaddr(_decoded(value))
-    inner = (f"<t:Name>{_xml(name)}</t:Name>" if name else "") + (
-        f"<t:EmailAddress>{_xml(address)}</t:EmailAddress><t:RoutingType>SMTP</t:RoutingType>" if address else ""
+    found = [parseaddr(_decoded(value))] if tag in ("From", "Sender") else getaddresses([_decoded(value)])
+    boxes = "".join(
+        "<t:Mailbox>"
+        + (f"<t:Name>{_xml(name)}</t:Name>" if name else "")
+        + (f"<t:EmailAddress>{_xml(address)}</t:EmailAddress><t:RoutingType>SMTP</t:RoutingType>" if address else "")
+        + "</t:Mailbox>"
+        for name, address in found
     )
-    return f"<t:{tag}><t:Mailbox>{inner}</t:Mailbox></t:{tag}>"
+    return f"<t:{tag}>{boxes}</t:{tag}>"
 
 
 def _date(value: object) -> str:
