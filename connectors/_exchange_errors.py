@@ -14,7 +14,7 @@ from typing import Final
 
 from exchangelib import errors as ews
 
-from connectors._exchange_endpoint import Endpoint
+from connectors._exchange_url import EwsUrl
 from connectors.errors import AuthRequired, ConnectorError, Misconfigured, Throttled, Unavailable
 from connectors.settings import ExchangeSettings, SignIn
 
@@ -212,4 +212,4 @@ def _printable(text: str, limit: int) -> str:
 
 
 def _at(settings: ExchangeSettings) -> str:
-    return Endpoint.parse(settings.endpoint).host
+    return EwsUrl.parse(settings.endpoint).host

@@ -15,9 +15,9 @@ from pathlib import Path
 from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, socket
 from typing import Final
 
-from connectors._exchange_endpoint import Endpoint
 from connectors._exchange_errors import TooLarge, refusal, translate
 from connectors._exchange_sign_in import SignIn, sign_in
+from connectors._exchange_url import EwsUrl
 from connectors.base import CredentialStore
 from connectors.errors import CursorExpired, MessageGone, Misconfigured, Unavailable
 from connectors.network import Dial, dial
@@ -45,7 +45,7 @@ class Answer:
 class _Connection(HTTPConnection):
     """An `HTTPConnection` by our dial, which can be broken off from another thread even while it shakes hands."""
 
-    def __init__(self, endpoint: Endpoint, settings: ExchangeSettings, dial: Dial, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, endpoint: EwsUrl, settings: ExchangeSettings, dial: Dial, tls: ssl.SSLContext | None) -> None:
         super().__init__(endpoint.host, endpoint.port)
         self.path = endpoint.path
         self._settings = settings
@@ -101,7 +101,7 @@ class ExchangeSession:
 
         Connection and secret are dropped after every failure but those that say nothing of them.
         """
-        endpoint = Endpoint.parse(self.settings.endpoint)
+        endpoint = EwsUrl.parse(self.settings.endpoint)
         signing = self._sign_in = self._sign_in or sign_in(self.settings, self._credentials, self._dial)
         try:
             if self._connection is None:

@@ -5,6 +5,7 @@ keeps by name (MS-OXPROPS, PS_INTERNET_HEADERS). The whole header block (Interne
 large as what we need of it.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -24,6 +25,7 @@ _OWN_PROPERTIES: Final = frozenset(
 _NAMED_KEYS: Final = frozenset(name.lower() for name in (*ENVELOPE_HEADERS, *SENT_HEADERS)) - {
     name.lower() for name in _OWN_PROPERTIES
 }
+_SPECIALS: Final = re.compile(r'[()<>@,:;\\"\[\]]')
 _COMMON: Final = ("size", "datetime_received", "datetime_sent", "conversation_id", "subject", "message_id")
 _TEXTS: Final = {
     "subject": "Subject",
@@ -113,6 +115,8 @@ def _address(mailbox: Element | None) -> str:
     address = _flat(mailbox.findtext(f"{T}EmailAddress"))
     if not address or name == address:
         return address or name
+    if _SPECIALS.search(name):  # "Builder, Bob" would read as two (RFC 5322, 3.2.3)
+        name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f"{name} <{address}>" if name else f"<{address}>"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from connectors import Access, Connector, ConnectorError, Throttled
+from connectors import Access, Connector, ConnectorError, Envelope, Page, Throttled
 from tests.connectors.mailboxes import exchange_connector
 from tests.fakes.ews import faults, schemas
 from tests.fakes.ews.server import Asked, FakeExchange
@@ -88,6 +88,18 @@ def read_chosen(_fake: FakeExchange | None, connector: Connector) -> Iterator[st
     yield from _noted(connector.poll(NOON))
 
 
+def look_around(fake: FakeExchange) -> None:
+    chosen_folders(fake)
+    fake.store.deliver(mail(9, X_CRM_Tracking_ID="t-9", Cc="Eve <eve@customer.test>"), "sentitems", at=NOON)
+
+
+def look_at_folders_and_what_was_sent(_fake: FakeExchange | None, connector: Connector) -> Iterator[str]:
+    for each in connector.folders():
+        yield f"{each.name}: {each.role}, {each.messages} messages, polled: {each.polled}"
+    for each in connector.sent(NOON - timedelta(hours=1), NOON + timedelta(hours=1)):
+        yield _told(each)
+
+
 def troubled(fake: FakeExchange) -> None:
     item = fake.store.deliver(mail(7), at=NOON)
     fake.store.deliver(mail(8), at=NOON)
@@ -118,6 +130,7 @@ STORIES = {
     "first_poll_then_news": Story(three_kept, first_poll_then_news),
     "impersonation": Story(three_kept, first_poll_then_news, access=Access.IMPERSONATION),
     "chosen_folders": Story(chosen_folders, read_chosen, folders=("inbox", "customers & partners/nord", "archive")),
+    "folders_and_sent": Story(look_around, look_at_folders_and_what_was_sent),
     "trouble": Story(troubled, go_through_trouble),
 }
 
@@ -167,11 +180,14 @@ def _canonical(xml: bytes) -> bytes:
     return etree.tostring(etree.fromstring(xml), method="c14n2", strip_text=True)
 
 
-def _noted(page) -> Iterator[str]:
-    for each in page.envelopes:
-        headers = "; ".join(f"{name}: {value}" for name, value in sorted(each.headers.items()))
-        yield f"{each.item_class}, {each.size} bytes, {each.received_at}: {headers}"
+def _noted(page: Page) -> Iterator[str]:
+    yield from map(_told, page.envelopes)
     yield f"has more: {page.has_more}"
+
+
+def _told(envelope: Envelope) -> str:
+    headers = "; ".join(f"{name}: {value}" for name, value in sorted(envelope.headers.items()))
+    return f"{envelope.item_class}, {envelope.size} bytes, {envelope.received_at}: {headers}"
 
 
 def _failed(do: Callable[[], object]) -> str:

@@ -1,10 +1,11 @@
 """What is Exchange's own beyond the contract: folders, changes, pages, ids, content, and large mailboxes."""
 
 import json
+from email.utils import getaddresses, parseaddr
 
 import pytest
 
-from connectors import Access, CursorExpired, MessageGone, Misconfigured, exchange
+from connectors import Access, CursorExpired, FolderRole, MessageGone, Misconfigured, exchange
 from connectors._exchange_cursor import fingerprint
 from tests.connectors.mailboxes import LONG_AGO, ago, exchange_connector, ids, ids_of, message, messages, read_all
 from tests.fakes.ews import faults
@@ -75,6 +76,12 @@ def test_a_notice_has_its_class(exchange):
     found, _ = read_all(exchange.connector(), LONG_AGO)
     assert {each.item_class for each in found} == {"REPORT.IPM.Note.NDR", "IPM.Note"}
     assert all(each.thread_id for each in found)
+
+
+def test_a_name_with_a_comma_stays_one_address(exchange):
+    exchange.deliver_all([message(From='"Builder, Bob \\"B\\"" <bob@customer.test>')])
+    (envelope,) = exchange.connector().poll(LONG_AGO).envelopes
+    assert parseaddr(envelope.headers["from"]) == ('Builder, Bob "B"', "bob@customer.test")
 
 
 def test_telling_headers_come_even_when_empty(exchange):
@@ -261,6 +268,38 @@ def test_a_cursor_stays_small_and_forgets_the_listing(exchange):
     _, cursor = read_all(connector, cursor)
     assert "listed" not in json.dumps(json.loads(cursor))
     assert len(cursor) < 2_000
+
+
+def test_folders_are_shown_by_path_with_those_that_are_polled(exchange):
+    store = exchange.fake.store
+    customers = store.add_folder("Customers")
+    store.add_folder("Nord", parent=customers.id)
+    store.add_folder("Archiv", "archive")
+    store.add_folder("Calendar", folder_class="IPF.Appointment")
+    shown = {each.name: (each.role, each.polled) for each in exchange.connector(folders=("inbox", "Nord")).folders()}
+    assert shown == {
+        "Inbox": (FolderRole.INBOX, True),
+        "Junk Email": (FolderRole.JUNK, False),
+        "Sent Items": (FolderRole.SENT, False),
+        "Customers": (None, False),
+        "Customers/Nord": (None, True),
+        "Archiv": (FolderRole.ARCHIVE, False),
+    }
+
+
+def test_sent_mail_comes_with_addresses_and_other_ids_newest_first_and_bounded(exchange):
+    raw = message(To='"Builder, Bob" <bob@customer.test>, eve@customer.test', Cc="Carl <carl@customer.test>")
+    raw = b"X-Microsoft-Original-Message-ID: <first@sender.test>\r\n" + raw
+    exchange.deliver_all([raw], "Sent", ago(minutes=90))
+    connector = exchange.connector()
+    (found,) = connector.sent(ago(hours=2), ago(hours=1))
+    assert getaddresses([found.headers["to"]]) == [("Builder, Bob", "bob@customer.test"), ("", "eve@customer.test")]
+    assert found.headers["cc"] == "Carl <carl@customer.test>"
+    assert found.headers["x-microsoft-original-message-id"] == "<first@sender.test>"
+    exchange.deliver_all(messages(550), "Sent", ago(minutes=80))
+    assert len(connector.sent(ago(hours=2), ago(hours=1))) == 500
+    exchange.fake.store.folders.pop(exchange.fake.store.folder("sentitems").id)
+    assert connector.sent(ago(hours=2), ago(hours=1)) == []
 
 
 def test_a_fingerprint_is_short_and_its_own():

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from connectors import AuthRequired, Misconfigured, SignIn, Unavailable
-from connectors._exchange_endpoint import Endpoint
+from connectors._exchange_url import EwsUrl
 from connectors.network import Guard
 from tests.connectors.mailboxes import LONG_AGO, ago, exchange_connector, ids, ids_of, message
 from tests.fakes.ews import faults
@@ -219,10 +219,10 @@ def test_an_endpoint_that_cannot_be_right(endpoint, words):
 
 
 def test_an_endpoint_s_parts():
-    assert Endpoint.parse("https://Mail.Acme.example/EWS/Exchange.asmx") == Endpoint(
+    assert EwsUrl.parse("https://Mail.Acme.example/EWS/Exchange.asmx") == EwsUrl(
         "mail.acme.example", 443, "/EWS/Exchange.asmx", is_tls=True
     )
-    assert Endpoint.parse("http://[::1]:8080") == Endpoint("::1", 8080, "/", is_tls=False)
+    assert EwsUrl.parse("http://[::1]:8080") == EwsUrl("::1", 8080, "/", is_tls=False)
 
 
 def test_tls_with_an_authority_of_one_s_own(certificate, tls):

@@ -23,7 +23,7 @@ _CLOUD: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class EwsUrl:
     """Where EWS is."""
 
     host: str
