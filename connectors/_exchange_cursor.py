@@ -90,7 +90,7 @@ def _place(
 ) -> Place:
     if {type(folder), type(state), type(walked_at)} - {str, type(None)}:
         raise TypeError
-    if state is None and not is_walking:
+    if (state is None and not is_walking) or not f"{folder}{state}".isprintable():
         raise ValueError
     datetime.fromisoformat(walked_at or "2000-01-01")
     if backlog is not None:

@@ -102,6 +102,9 @@ class ExchangeSession:
         Connection and secret are dropped after every failure but those that say nothing of them.
         """
         endpoint = EwsUrl.parse(self.settings.endpoint)
+        address = self.settings.address
+        if not (address.isascii() and address.isprintable() and "@" in address):
+            raise Misconfigured(f"{address!r} is no mailbox of Exchange: give its primary SMTP address.")
         signing = self._sign_in = self._sign_in or sign_in(self.settings, self._credentials, self._dial)
         try:
             if self._connection is None:

@@ -15,6 +15,7 @@ from exchangelib.properties import ItemId
 from exchangelib.util import create_element
 
 import connectors._exchange_items as items
+import connectors._exchange_substitute as substitute
 from connectors._exchange_errors import NotEws, TooLarge
 from connectors._exchange_folders import SENT, folder_id
 from connectors._exchange_http import ExchangeSession
@@ -223,6 +224,8 @@ class Questions:
             raise MessageGone("This message was deleted or moved.") from error
         if isinstance(message, _GONE):
             raise MessageGone("This message was deleted or moved.") from message
+        if isinstance(message, _SICK):
+            return self._substitute(ref, max_bytes)
         if isinstance(message, ews.EWSError):
             raise message
         text = _item(message).findtext(f"{T}MimeContent")
@@ -232,6 +235,19 @@ class Questions:
             raw = base64.b64decode("".join(text.split()), validate=True)
         except binascii.Error as error:
             raise NotEws from error
+        return Fetched(raw=raw[:max_bytes], truncated=len(raw) > max_bytes)
+
+    def _substitute(self, ref: str, max_bytes: int) -> Fetched:
+        """Return what can be had of a message that has no MIME; where nothing can, it is passed over.
+
+        Waiting wouldn't help it, and an error that says so would keep all other messages waiting with it.
+        """
+        (answer,) = self._properties([ref], substitute.SHAPE)
+        if isinstance(answer, (*_GONE, *_SICK)):
+            raise MessageGone("Exchange can't read this message itself: it is passed over.") from answer
+        if isinstance(answer, ews.EWSError):
+            raise answer
+        raw = substitute.compose(ref, _item(answer))
         return Fetched(raw=raw[:max_bytes], truncated=len(raw) > max_bytes)
 
     def _properties(self, refs: Sequence[str], shape: Sequence[Any]) -> list[Any]:

@@ -18,7 +18,7 @@ from spnego.exceptions import InvalidTokenError, SpnegoError
 from connectors import settings as ways
 from connectors._exchange_errors import UNREADABLE, NotEws, not_offered, schemes
 from connectors.base import CredentialStore
-from connectors.errors import AuthRequired
+from connectors.errors import AuthRequired, Misconfigured
 from connectors.network import Dial
 from connectors.settings import ExchangeSettings
 
@@ -48,6 +48,8 @@ def sign_in(settings: ExchangeSettings, credentials: CredentialStore, dial: Dial
         return Fixed(token, f"Bearer {token}")
     secret = credentials.load()[0]
     if settings.sign_in is ways.SignIn.BASIC:
+        if ":" in settings.username:  # RFC 7617, 2
+            raise Misconfigured(f"{settings.username} can't sign in by basic, for the colon: choose ntlm.")
         pair = base64.b64encode(f"{settings.username}:{secret}".encode()).decode("ascii")
         return Fixed(secret, f"Basic {pair}")
     return Ntlm(secret, settings)

@@ -1,6 +1,7 @@
 """Answers that no good server gives: each is refused in time and in bounds, as an error that says what to do."""
 
 import time
+from email import message_from_bytes
 
 import pytest
 
@@ -231,7 +232,7 @@ def test_a_lost_message_is_gone(code, make):
         faults.changed(b"<t:MimeContent", b"<t:Mime"),
         faults.changed(b"</t:MimeContent>", b"!</t:MimeContent>"),
         faults.changed(b"<m:Items>", b"<m:Items><t:Message/>"),
-        faults.error("ErrorMimeContentConversionFailed"),
+        faults.error("ErrorContentConversion"),
         faults.text(b""),
     ],
 )
@@ -241,6 +242,33 @@ def test_content_that_cannot_be_read(act):
         fake.always = lambda asked: act(asked) if b"MimeContent" in asked.request else asked.answer(asked.true_answer())
         with pytest.raises(Unavailable):
             exchange_connector(fake).fetch(item.id, 100_000)
+
+
+SICK = faults.error("ErrorMimeContentConversionFailed")
+
+
+def test_a_message_without_mime_is_put_together_from_its_properties():
+    with FakeExchange() as fake:
+        item = fake.store.deliver(
+            message("Undelivered", body=b"550 5.1.1 no such user", Content_Type="multipart/mixed")
+        )
+        fake.faults[0] = SICK
+        fetched = exchange_connector(fake).fetch(item.id, 100_000)
+        found = message_from_bytes(fetched.raw)
+        assert (found["Subject"], found.get_content_type()) == ("Undelivered", "text/plain")
+        assert [found["Message-ID"]] == ids_of(item.raw)
+        assert "550 5.1.1 no such user" in found.get_payload()
+        fake.faults = {1 + 1: SICK, 3: faults.changed(b'PropertyTag="0x7d"', b'PropertyTag="0x7e"')}
+        again = message_from_bytes(exchange_connector(fake).fetch(item.id, 100_000).raw)
+        assert (again["Subject"], again["Message-ID"]) == (found["Subject"], found["Message-ID"])
+        assert exchange_connector(fake).fetch(item.id, 10).truncated
+
+
+def test_a_message_that_exchange_cannot_read_at_all_keeps_no_others_waiting():
+    with FakeExchange(always=SICK) as fake:
+        item = fake.store.deliver(message())
+        with pytest.raises(MessageGone, match="passed over"):
+            exchange_connector(fake).fetch(item.id, 1_000)
 
 
 def test_an_answer_with_endless_other_things_is_no_content():

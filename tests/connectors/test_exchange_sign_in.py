@@ -1,6 +1,7 @@
 """Signing in to Exchange, TLS, and which endpoints are refused before any connection."""
 
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from exchangelib.protocol import CachingProtocol
 
 from connectors import AuthRequired, Misconfigured, SignIn, Unavailable
 from connectors._exchange_url import EwsUrl
@@ -216,6 +218,35 @@ def test_an_endpoint_that_cannot_be_right(endpoint, words):
     with FakeExchange() as fake, pytest.raises(Misconfigured, match=words) as caught:
         exchange_connector(fake, dial=forbidden_dial, endpoint=endpoint).poll(LONG_AGO)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["", "alice", "ålice@sender.test", "alice@sender.test\r\nX: y"])
+def test_an_address_that_cannot_be_right(address):
+    with FakeExchange() as fake, pytest.raises(Misconfigured, match="primary SMTP address"):
+        exchange_connector(fake, dial=forbidden_dial, address=address).poll(LONG_AGO)
+
+
+def test_a_user_name_that_basic_cannot_carry():
+    with FakeExchange() as fake, pytest.raises(Misconfigured, match="choose ntlm"):
+        exchange_connector(fake, dial=forbidden_dial, username="a:b").poll(LONG_AGO)
+
+
+def test_no_secret_is_logged(ntlm_user, caplog):
+    caplog.set_level(logging.DEBUG)
+    with FakeExchange(gate=NtlmGate()) as fake:
+        exchange_connector(fake, **NTLM).poll(LONG_AGO)
+        with pytest.raises(AuthRequired):
+            exchange_connector(fake, "wrong-1", **NTLM).poll(LONG_AGO)
+    with FakeExchange(always=faults.error("ErrorInternalServerError")) as fake, pytest.raises(Unavailable):
+        exchange_connector(fake).poll(LONG_AGO)
+    assert "secret" not in caplog.text
+    assert "wrong-1" not in caplog.text
+
+
+def test_nothing_is_left_in_what_exchangelib_keeps_for_all_of_the_process():
+    with FakeExchange() as fake:
+        exchange_connector(fake).poll(LONG_AGO)
+    assert not CachingProtocol._protocol_cache
 
 
 def test_an_endpoint_s_parts():

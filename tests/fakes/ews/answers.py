@@ -157,17 +157,25 @@ def get_item(store: Store, asked: etree._Element) -> list[str]:
     return messages
 
 
-def properties(item: Item, names: tuple[str, ...], fields: frozenset[str]) -> str:
+def properties(item: Item, names: tuple[str | None, ...], fields: frozenset[str]) -> str:
     """Return an item's properties in the schema's order; header fields decoded, as Exchange keeps them."""
-    return _properties(item.raw, names, fields).format(
+    named = tuple(each for each in names if each)
+    return _properties(item.raw, named, fields, len(named) < len(names)).format(
         id=_item_id(item.id), received=_received(item), conversation=f'<t:ConversationId Id="AAQk{item.id[4:92]}"/>'
     )
 
 
 @lru_cache(maxsize=1000)
-def _properties(raw: bytes, names: tuple[str, ...], fields: frozenset[str]) -> str:
+def _properties(raw: bytes, names: tuple[str, ...], fields: frozenset[str], has_transport: bool) -> str:  # noqa: FBT001 - part of a cache's key
     message = header(raw)
-    extended = "".join(
+    transport = raw.partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
+    extended = (
+        '<t:ExtendedProperty><t:ExtendedFieldURI PropertyTag="0x7d" PropertyType="String"/>'
+        f"<t:Value>{_xml(transport)}</t:Value></t:ExtendedProperty>"
+        if has_transport
+        else ""
+    )
+    extended += "".join(
         '<t:ExtendedProperty><t:ExtendedFieldURI DistinguishedPropertySetId="InternetHeaders"'
         f' PropertyName="{name}" PropertyType="String"/><t:Value>{_text(message[name])}</t:Value></t:ExtendedProperty>'
         for name in names
@@ -186,6 +194,7 @@ def _properties(raw: bytes, names: tuple[str, ...], fields: frozenset[str]) -> s
         ("item:DisplayTo", _element("DisplayTo", str(to)[:30_000])),
         ("", extended),
         ("item:ConversationId", "{conversation}"),
+        ("item:TextBody", _text_body(raw)),
         ("message:Sender", _mailbox("Sender", message["Sender"])),
         ("message:ToRecipients", _mailbox("ToRecipients", message["To"])),
         ("message:CcRecipients", _mailbox("CcRecipients", message["Cc"])),
@@ -240,6 +249,11 @@ def _element(tag: str, value: object) -> str:
     return "" if value is None else f"<t:{tag}>{_text(value)}</t:{tag}>"
 
 
+def _text_body(raw: bytes) -> str:
+    text = raw.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")[:10_000]
+    return f'<t:TextBody BodyType="Text">{_xml(text)}</t:TextBody>'
+
+
 def _mailbox(tag: str, value: object) -> str:
     if value is None:
         return ""
@@ -274,5 +288,8 @@ def _text(value: object) -> str:
 
 
 def _xml(text: str) -> str:
-    legal = "".join(letter if letter >= " " and not "\ud800" <= letter <= "\udfff" else "\ufffd" for letter in text)
-    return escape(legal.encode("utf-8", "replace").decode(), {"{": "{{", "}": "}}"})
+    legal = "".join(
+        letter if (letter >= " " or letter in "\t\r\n") and not "\ud800" <= letter <= "\udfff" else "\ufffd"
+        for letter in text
+    )
+    return escape(legal.encode("utf-8", "replace").decode(), {"{": "{{", "}": "}}", "\r": "&#13;"})
