@@ -150,7 +150,8 @@ def _told(error: ews.EWSError, settings: ExchangeSettings, secret: str) -> Conne
             )
         case _ if isinstance(error, _RIGHTS):
             return Misconfigured(
-                f"{settings.username} may not read the mailbox {settings.address}: ask for the right to it ({words})."
+                f"{settings.username} may not read all of the mailbox {settings.address}:"
+                f" ask for the right to it, or choose the folders that it may read ({words})."
             )
         case _ if isinstance(error, _MAILBOX):
             return Misconfigured(f"{where} has no mailbox {settings.address}: correct the address ({words}).")

@@ -57,8 +57,8 @@ def find_folders(session: ExchangeSession, mailbox: Mailbox, names: Sequence[str
             if existing is None:
                 existing = {path: folder for path, folder, _ in _listing(session, mailbox)}
             folder = _named(name, existing)
-        if folder is None and name.strip().casefold() == ARCHIVE and _exists(session, mailbox, ARCHIVE):
-            folder = ARCHIVE
+        if folder is None and name.strip().casefold() == ARCHIVE and (known := _archive(session, mailbox)):
+            folder = next(iter(known))
         if folder is None:
             choice = ", ".join(sorted(existing or {})[:20])
             raise Misconfigured(f"There is no folder {name!r} in this mailbox: choose among {choice}.")
@@ -69,21 +69,15 @@ def find_folders(session: ExchangeSession, mailbox: Mailbox, names: Sequence[str
 
 def all_folders(session: ExchangeSession, mailbox: Mailbox, chosen: Sequence[str]) -> list[Folder]:
     """Return the folders that hold mail, for a person to look at; chosen ones that don't exist are left to polling."""
-    service = GetFolder(session, mailbox)
-    ids = [folder_id(word, mailbox.primary_smtp_address) for word in _ROLES]
-    answers = service.ask(service.get_payload(folders=ids, additional_fields=None, shape="IdOnly"), len(ids))
-    words: dict[str, str] = {}
-    for word, answer in zip(_ROLES, answers, strict=True):
-        found = None if isinstance(answer, ews.EWSError) else answer.find(f"{M}Folders/*/{T}FolderId")
-        if found is not None:
-            words[found.get("Id")] = word
+    words = _well_known(session, mailbox, [INBOX, JUNK, SENT]) | _archive(session, mailbox)
     listed = list(_listing(session, mailbox))
     existing = {path: folder for path, folder, _ in listed}
-    read = [_WORDS.get(name.strip().casefold()) or _named(name, existing) for name in chosen] or [INBOX, JUNK]
+    read = {_WORDS.get(name.strip().casefold()) or _named(name, existing) or name.casefold() for name in chosen}
+    read = read or {INBOX, JUNK}
     return [
         Folder(
             name=path,
-            role=_ROLES.get(words.get(folder, "")),
+            role=_ROLES.get(words.get(folder) or path.casefold()),
             messages=messages,
             polled=folder in read or words.get(folder, "") in read,
         )
@@ -151,8 +145,22 @@ def _path(folder: str, parents: Mapping[str, tuple[str, str]]) -> str:
     return "/".join(names)
 
 
-def _exists(session: ExchangeSession, mailbox: Mailbox, folder: str) -> bool:
+def _well_known(session: ExchangeSession, mailbox: Mailbox, words: Sequence[str]) -> dict[str, str]:
+    """Return the well-known words by the ids of those folders that exist."""
     service = GetFolder(session, mailbox)
-    ids = [folder_id(folder, mailbox.primary_smtp_address)]
-    (answer,) = service.ask(service.get_payload(folders=ids, additional_fields=None, shape="IdOnly"))
-    return not isinstance(answer, ews.EWSError)
+    ids = [folder_id(word, mailbox.primary_smtp_address) for word in words]
+    answers = service.ask(service.get_payload(folders=ids, additional_fields=None, shape="IdOnly"), len(ids))
+    found = {}
+    for word, answer in zip(words, answers, strict=True):
+        own = None if isinstance(answer, ews.EWSError) else answer.find(f"{M}Folders/*/{T}FolderId")
+        if own is not None:
+            found[own.get("Id")] = word
+    return found
+
+
+def _archive(session: ExchangeSession, mailbox: Mailbox) -> dict[str, str]:
+    """Ask for the archive alone: it is the youngest of the words, and servers that lack it refuse the whole request."""
+    try:
+        return _well_known(session, mailbox, [ARCHIVE])
+    except (ews.ErrorSchemaValidation, ews.ErrorInvalidRequest):
+        return {}

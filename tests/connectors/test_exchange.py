@@ -161,6 +161,14 @@ def test_the_archive_is_found_by_its_name_or_its_well_known_word(exchange):
     assert ids(read_all(exchange.connector(folders=("Archiv",)), LONG_AGO)[0]) == ids_of(raw)
 
 
+def test_a_server_that_has_never_heard_of_the_archive_still_shows_its_folders(exchange):
+    exchange.fake.faults[1] = faults.soap_fault("ErrorSchemaValidation")
+    assert [each.name for each in exchange.connector().folders()] == ["Inbox", "Junk Email", "Sent Items"]
+    exchange.fake.clear()
+    with pytest.raises(Misconfigured, match="choose among Inbox"):
+        exchange.connector(folders=("archive",)).poll(LONG_AGO)
+
+
 def test_a_chosen_folder_that_is_deleted_is_looked_for_by_name_again(exchange):
     store = exchange.fake.store
     old = store.add_folder("Bounces")
@@ -276,14 +284,15 @@ def test_folders_are_shown_by_path_with_those_that_are_polled(exchange):
     store.add_folder("Nord", parent=customers.id)
     store.add_folder("Archiv", "archive")
     store.add_folder("Calendar", folder_class="IPF.Appointment")
-    shown = {each.name: (each.role, each.polled) for each in exchange.connector(folders=("inbox", "Nord")).folders()}
+    chosen = exchange.connector(folders=("inbox", "Nord", "Archive"))
+    shown = {each.name: (each.role, each.polled) for each in chosen.folders()}
     assert shown == {
         "Inbox": (FolderRole.INBOX, True),
         "Junk Email": (FolderRole.JUNK, False),
         "Sent Items": (FolderRole.SENT, False),
         "Customers": (None, False),
         "Customers/Nord": (None, True),
-        "Archiv": (FolderRole.ARCHIVE, False),
+        "Archiv": (FolderRole.ARCHIVE, True),
     }
 
 

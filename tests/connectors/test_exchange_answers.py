@@ -258,7 +258,7 @@ def test_a_message_without_mime_is_put_together_from_its_properties():
         assert (found["Subject"], found.get_content_type()) == ("Undelivered", "text/plain")
         assert [found["Message-ID"]] == ids_of(item.raw)
         assert "550 5.1.1 no such user" in found.get_payload()
-        fake.faults = {1 + 1: SICK, 3: faults.changed(b'PropertyTag="0x7d"', b'PropertyTag="0x7e"')}
+        fake.faults = {2: SICK, 3: faults.changed(b'PropertyTag="0x7d"', b'PropertyTag="0x7e"')}
         again = message_from_bytes(exchange_connector(fake).fetch(item.id, 100_000).raw)
         assert (again["Subject"], again["Message-ID"]) == (found["Subject"], found["Message-ID"])
         assert exchange_connector(fake).fetch(item.id, 10).truncated
