@@ -15,7 +15,8 @@ from pathlib import Path
 from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, socket
 from typing import Final
 
-from connectors._exchange_errors import TooLarge, refusal, translate
+from connectors import settings as ways
+from connectors._exchange_errors import TooLarge, refusal, schemes, translate
 from connectors._exchange_sign_in import SignIn, sign_in
 from connectors._exchange_url import EwsUrl
 from connectors.base import CredentialStore
@@ -94,6 +95,7 @@ class ExchangeSession:
         self._connection: _Connection | None = None
         self._sign_in: SignIn | None = None
         self._overdue = False
+        self._is_renewed = False
 
     @contextmanager
     def use(self) -> Iterator[None]:
@@ -115,11 +117,12 @@ class ExchangeSession:
         except (MessageGone, CursorExpired):
             raise
         except BaseException as error:
+            secret = (self._sign_in or signing).secret
             self.close()
             if self._overdue:
                 limit = CALL_LIMIT * self.settings.read_timeout
                 raise Unavailable(f"{endpoint.host} was too slow: no end after {limit:g} s.") from error
-            if (translated := translate(error, self.settings, signing.secret)) is not None:
+            if (translated := translate(error, self.settings, secret)) is not None:
                 raise translated from error
             raise
 
@@ -128,7 +131,7 @@ class ExchangeSession:
 
         Raises `TooLarge` beyond `limit` bytes, or with `partial` returns those.
         """
-        connection, signing = self._connection, self._sign_in
+        settings, connection, signing = self.settings, self._connection, self._sign_in
         assert connection is not None, "post is for inside of use"
         assert signing is not None, "post is for inside of use"
         was_used = connection.is_used and connection.sock is not None
@@ -151,11 +154,17 @@ class ExchangeSession:
         if answer.status == 200 or (answer.status == 500 and b"Envelope" in answer.body[:200]):
             return answer
         offered = response.headers.get_all("WWW-Authenticate") or []
-        raise refusal(self.settings, answer.status, response.headers, offered)
+        is_token = settings.sign_in is ways.SignIn.OAUTH and "bearer" in schemes(offered)
+        if answer.status == 401 and is_token and not self._is_renewed:
+            self._is_renewed = True  # a token may end before its time; a second refusal is meant
+            self._sign_in = sign_in(settings, self._credentials, self._dial, refused=signing.secret)
+            return self.post(body, limit, partial=partial)
+        raise refusal(settings, answer.status, response.headers, offered)
 
     def close(self) -> None:
         """Let go of the connection and of the secret; never raises."""
         connection, self._connection, self._sign_in = self._connection, None, None
+        self._is_renewed = False
         if connection is not None:
             connection.release()
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
@@ -20,6 +19,7 @@ from connectors._exchange_errors import UNREADABLE, NotEws, not_offered, schemes
 from connectors.base import CredentialStore
 from connectors.errors import AuthRequired, Misconfigured
 from connectors.network import Dial
+from connectors.oauth import access_token
 from connectors.settings import ExchangeSettings
 
 Ask = Callable[[Mapping[str, str]], HTTPResponse]
@@ -41,10 +41,10 @@ class SignIn(Protocol):
         """Return what the next request must carry."""
 
 
-def sign_in(settings: ExchangeSettings, credentials: CredentialStore, dial: Dial) -> SignIn:
-    """Load the secret and return the way to use it. Raises `AuthRequired`."""
+def sign_in(settings: ExchangeSettings, credentials: CredentialStore, dial: Dial, refused: str | None = None) -> SignIn:
+    """Load the secret and return the way to use it; of tokens never the `refused` one. Raises `ConnectorError`."""
     if settings.sign_in is ways.SignIn.OAUTH:
-        token = access_token(credentials, dial)
+        token = access_token(credentials, dial, refused=refused)
         return Fixed(token, f"Bearer {token}")
     secret = credentials.load()[0]
     if settings.sign_in is ways.SignIn.BASIC:
@@ -53,18 +53,6 @@ def sign_in(settings: ExchangeSettings, credentials: CredentialStore, dial: Dial
         pair = base64.b64encode(f"{settings.username}:{secret}".encode()).decode("ascii")
         return Fixed(secret, f"Basic {pair}")
     return Ntlm(secret, settings)
-
-
-def access_token(credentials: CredentialStore, _dial: Dial) -> str:
-    """Return the token out of a grant that holds one ready-made."""
-    try:
-        grant = json.loads(credentials.load()[0])
-        token = grant["access_token"] if grant["type"] == "bearer" else None
-    except (ValueError, TypeError, LookupError) as error:
-        raise AuthRequired("The stored OAuth grant can't be read: sign in again.") from error
-    if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
-        raise AuthRequired("The stored OAuth grant holds no access token: sign in again.")
-    return token
 
 
 @dataclass(frozen=True)

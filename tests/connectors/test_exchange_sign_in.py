@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 import threading
+from typing import ClassVar
 
 import pytest
 from cryptography import x509
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from exchangelib.protocol import CachingProtocol
 
-from connectors import AuthRequired, Misconfigured, SignIn, Unavailable
+from connectors import AuthRequired, Misconfigured, SignIn, Unavailable, _exchange_sign_in
 from connectors._exchange_url import EwsUrl
 from connectors.network import Guard
 from tests.connectors.mailboxes import LONG_AGO, ago, exchange_connector, ids, ids_of, message
@@ -82,8 +83,28 @@ def test_oauth():
     "grant", ["", "nonsense", "{}", "[]", '{"type": "bearer"}', '{"type": "bearer", "access_token": "a\\nb"}']
 )
 def test_a_grant_that_cannot_be_read_asks_for_a_new_sign_in(grant):
-    with FakeExchange() as fake, pytest.raises(AuthRequired, match="sign in again"):
+    with FakeExchange() as fake, pytest.raises(AuthRequired, match=r"grant|token"):
         exchange_connector(fake, grant, sign_in=SignIn.OAUTH).poll(LONG_AGO)
+
+
+def test_a_refused_token_is_renewed_once(monkeypatch):
+    class Granted:
+        refused: ClassVar[list[str | None]] = []
+
+        @classmethod
+        def token(cls, _credentials, _dial, *, refused=None):
+            cls.refused.append(refused)
+            return f"tok-{len(cls.refused)}"
+
+    monkeypatch.setattr(_exchange_sign_in, "access_token", Granted.token)
+    with FakeExchange(tokens={"tok-2"}, offers=("Bearer",)) as fake:
+        fake.store.deliver(raw := message())
+        connector = exchange_connector(fake, sign_in=SignIn.OAUTH)
+        assert ids(connector.poll(LONG_AGO).envelopes) == ids_of(raw)
+        assert Granted.refused == [None, "tok-1"]
+        fake.tokens.clear()
+        with pytest.raises(AuthRequired, match="sign in again"):
+            connector.poll(LONG_AGO)
 
 
 @pytest.mark.parametrize("scheme", ["NTLM", "Negotiate"])
@@ -145,7 +166,7 @@ def test_a_challenge_that_is_none(challenge):
         (SignIn.NTLM, ('Basic realm="mail, all"',), "has ntlm sign-in switched off; it offers basic"),
         (SignIn.NTLM, (), "ask its administrator"),
         (SignIn.OAUTH, ("Basic realm=x",), "has oauth sign-in switched off; it offers basic"),
-        (SignIn.OAUTH, ('Bearer client_id="x", error="invalid_token"',), "sign in again"),
+        (SignIn.OAUTH, ('Bearer client_id="x", error="invalid_token"',), "get a new one"),
     ],
 )
 def test_a_refusal_says_what_to_do(sign_in, offers, words):
