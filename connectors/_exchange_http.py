@@ -96,6 +96,7 @@ class ExchangeSession:
         self._sign_in: SignIn | None = None
         self._overdue = False
         self._is_renewed = False
+        self._secret = ""  # to be kept out of what we say
 
     @contextmanager
     def use(self) -> Iterator[None]:
@@ -107,7 +108,8 @@ class ExchangeSession:
         address = self.settings.address
         if not (address.isascii() and address.isprintable() and "@" in address):
             raise Misconfigured(f"{address!r} is no mailbox of Exchange: give its primary SMTP address.")
-        signing = self._sign_in = self._sign_in or sign_in(self.settings, self._credentials, self._dial)
+        if self._sign_in is None:
+            self._load()
         try:
             if self._connection is None:
                 tls = _context(self.settings) if endpoint.is_tls else None
@@ -117,7 +119,7 @@ class ExchangeSession:
         except (MessageGone, CursorExpired):
             raise
         except BaseException as error:
-            secret = (self._sign_in or signing).secret
+            secret = self._secret
             self.close()
             if self._overdue:
                 limit = CALL_LIMIT * self.settings.read_timeout
@@ -157,16 +159,20 @@ class ExchangeSession:
         is_token = settings.sign_in is ways.SignIn.OAUTH and "bearer" in schemes(offered)
         if answer.status == 401 and is_token and not self._is_renewed:
             self._is_renewed = True  # a token may end before its time; a second refusal is meant
-            self._sign_in = sign_in(settings, self._credentials, self._dial, refused=signing.secret)
+            self._load(refused=signing.secret)
             return self.post(body, limit, partial=partial)
         raise refusal(settings, answer.status, response.headers, offered)
 
     def close(self) -> None:
         """Let go of the connection and of the secret; never raises."""
         connection, self._connection, self._sign_in = self._connection, None, None
-        self._is_renewed = False
+        self._is_renewed, self._secret = False, ""
         if connection is not None:
             connection.release()
+
+    def _load(self, refused: str | None = None) -> None:
+        self._sign_in = sign_in(self.settings, self._credentials, self._dial, refused)
+        self._secret = self._sign_in.secret
 
     def _send(self, connection: _Connection, signing: SignIn, body: bytes) -> HTTPResponse:
         headers = _HEADERS | {"X-AnchorMailbox": self.settings.address}  # routes to the mailbox's own server
