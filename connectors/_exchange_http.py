@@ -24,8 +24,11 @@ from connectors.errors import CursorExpired, MessageGone, Misconfigured, Unavail
 from connectors.network import Dial, dial
 from connectors.settings import ExchangeSettings
 
-CALL_LIMIT: Final = 5
-"""How long one poll or fetch may take, in read timeouts. A read timeout alone never ends a server that drips."""
+CALL_LIMIT: Final = 120.0
+"""How long one poll or fetch may take, in seconds, and never longer than `PATIENCE` read timeouts: a read timeout alone
+never ends a server that drips. Well below the time that a task has (see `worker.app`)."""
+
+PATIENCE: Final = 5
 
 ANSWER_LIMIT: Final = 16 * 1024 * 1024
 """How large an answer may be, in bytes. A page of 512 ids takes about 150 KB."""
@@ -98,6 +101,10 @@ class ExchangeSession:
         self._is_renewed = False
         self._secret = ""  # to be kept out of what we say
 
+    @property
+    def _limit(self) -> float:
+        return min(CALL_LIMIT, PATIENCE * self.settings.read_timeout)
+
     @contextmanager
     def use(self) -> Iterator[None]:
         """Make `post` usable; whatever fails inside leaves as a `ConnectorError`.
@@ -122,8 +129,7 @@ class ExchangeSession:
             secret = self._secret
             self.close()
             if self._overdue:
-                limit = CALL_LIMIT * self.settings.read_timeout
-                raise Unavailable(f"{endpoint.host} was too slow: no end after {limit:g} s.") from error
+                raise Unavailable(f"{endpoint.host} was too slow: no end after {self._limit:g} s.") from error
             if (translated := translate(error, self.settings, secret)) is not None:
                 raise translated from error
             raise
@@ -200,7 +206,7 @@ class ExchangeSession:
             self._overdue = True
             connection.abort()
 
-        timer = threading.Timer(CALL_LIMIT * self.settings.read_timeout, end)
+        timer = threading.Timer(self._limit, end)
         timer.daemon = True
         timer.start()
         try:
