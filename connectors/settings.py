@@ -6,6 +6,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
+from connectors._exchange_url import EwsUrl
 from connectors.errors import Misconfigured
 
 
@@ -126,6 +127,8 @@ def from_fields(provider: str, given: dict[str, Any]) -> Settings:
     if "folders" in values:
         folders = values["folders"]
         values["folders"] = (folders,) if isinstance(folders, str) else tuple(folders)
+    if "endpoint" in values:
+        EwsUrl.parse(str(values["endpoint"]))
     for name, choices in CHOICES[provider].items():
         if name in values:
             values[name] = _choice(name, values[name], choices)

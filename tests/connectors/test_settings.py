@@ -48,6 +48,12 @@ def test_settings_survive_json(settings):
         ("imap", {"host": "mx.test", "username": "a", "security": "ssl"}, r"'ssl': use tls, starttls or none\.$"),
         ("imap", {"host": "h", "username": "u", "sign_in": "ntlm"}, r"use password, xoauth2 or oauthbearer\.$"),
         ("exchange", NEEDED["exchange"] | {"access": "all"}, r"access 'all': use delegate or impersonation\.$"),
+        (
+            "exchange",
+            NEEDED["exchange"] | {"endpoint": "https://outlook.office365.com/EWS/Exchange.asmx"},
+            r"office365",
+        ),
+        ("exchange", NEEDED["exchange"] | {"endpoint": "http://mail.test/EWS/Exchange.asmx"}, r"https"),
         ("maildir", {}, r"needs path\.$"),
         ("maildir", {"path": "/mail", "host": "x", "port": 1}, r"no setting named host, port\.$"),
     ],
