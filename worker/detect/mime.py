@@ -20,13 +20,17 @@ MAX_DEPTH: Final = 8  # of parts within parts; reports have 2, forwarding gatewa
 MAX_TEXT: Final = 64 * 1024  # of one decoded body of text
 
 HEADER_BLOCK: Final = re.compile(rb"\A(?:[!-9;-~]{1,76}+[ \t]*+:[^\n]*+\n(?:[ \t]++[^\s][^\n]*+\n)*+)*+")
+NOT_YET: Final = b" \t\n\r\v\f\xef\xbb\xbf"  # what may stand before a message: white space, a byte order mark
 TRANSPORT_LINE: Final = re.compile(rb">?From [^\n]*+\n")  # what mbox files put before a message
 GUESSED_BOUNDARY: Final = re.compile(
     rb"^--([^\s-][^\n]{3,70}|-{2,40}[^\s-][^\n]{3,70})\n(?=content-)", re.IGNORECASE | re.MULTILINE
 )
 TAG: Final = re.compile(r"<(?:/?[a-zA-Z!][^<>]{0,2000}+)>")
 INVISIBLE: Final = re.compile(r"<(style|script|head|title)\b[^<]*+(?:<(?!/\1)[^<]*+)*+", re.IGNORECASE)
-BREAK: Final = re.compile(r"<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>", re.IGNORECASE)
+BREAK: Final = re.compile(
+    r"[ \t]{0,8}<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>[ \t]{0,8}", re.IGNORECASE
+)
+PREFORMATTED: Final = re.compile(r"<(?:pre|plaintext|xmp)\b|white-space:\s*pre", re.IGNORECASE)
 ENTITY: Final = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});")
 
 
@@ -131,7 +135,7 @@ def read(raw: bytes) -> Part:
         warnings.append(f"only the first {MAX_BYTES} bytes of {len(raw)} were read")
     elif not raw:
         warnings.append("the message is empty")
-    source = _unix_lines(raw[:MAX_BYTES]).lstrip()
+    source = _unix_lines(raw[:MAX_BYTES]).lstrip(NOT_YET)
     if source.startswith((b"From ", b">From ")) and (found := TRANSPORT_LINE.match(source)):
         source = source[found.end() :]
     return Part(source, 0, warnings, top=True)
@@ -192,7 +196,10 @@ def _base64(data: bytes) -> bytes:
 
 def html_text(markup: str) -> str:
     """Return the words of `markup`, a line for a block; enough to find a reason in, no more."""
-    words = TAG.sub("", BREAK.sub("\n", INVISIBLE.sub(" ", markup)))
+    shown = INVISIBLE.sub(" ", markup)
+    if len(BREAK.findall(shown)) > 2 and not PREFORMATTED.search(shown):
+        shown = shown.replace("\n", " ")  # a line ends where markup says so
+    words = TAG.sub("", BREAK.sub("\n", shown))
     return ENTITY.sub(_character, words)
 
 
