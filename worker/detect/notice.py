@@ -40,6 +40,12 @@ RETURNED_STARTS: Final = frozenset(
         "hea", "tex", "sta", "cop", "con", "bod", "mes", "you", "rec", "del", "x-r", "dki", "x-o", "mim", "for",
     }
 )  # fmt: skip
+TRANSPORT_FIELD: Final = re.compile(r"^[ \t>|]{0,8}(?:received|message-id)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+# The fields with which a returned header begins where its trace fields are left out.
+HEADER_STARTS: Final = frozenset({"fro", "to:", "dat", "sub", "mes"})
+HEADER_NAMES: Final = frozenset({"from", "to", "date", "subject"})
+HEADER_NAME: Final = re.compile(r"^[ \t>|]{0,8}([A-Za-z][A-Za-z-]{1,30}):[ \t]")
+HEADER_LENGTH: Final = 2_000
 ORNAMENT: Final = " \t>-=_*|#~+"
 RETURNED_TYPES: Final = (
     "message/rfc822",
@@ -120,7 +126,14 @@ class Notice:
             + self.is_automatic
             + is_notice_subject(self.subject)
         )
-        return hints >= 2
+        return hints >= 2 or (hints == 1 and "user-agent" not in fields and self.gives_back)
+
+    @lazy
+    def gives_back(self) -> bool:
+        """Whether a message stands in it, as a part or in the text, with the header that its way gave it."""
+        if self.returned is not None:
+            return bool(self.returned.fields)
+        return TRANSPORT_FIELD.search(self.quote) is not None
 
     @lazy
     def leaves(self) -> tuple[Part, ...]:
@@ -174,10 +187,25 @@ def _returned_at(text: str) -> int:
     position = 0
     for line in text.split("\n"):
         bare = line.lstrip(ORNAMENT)
-        if bare[:3].lower() in RETURNED_STARTS and _announces(bare):
+        start = bare[:3].lower()
+        if start in RETURNED_STARTS and _announces(bare):
+            return position
+        if start in HEADER_STARTS and _is_header(text[position : position + HEADER_LENGTH]):
             return position
         position += len(line) + 1
     return len(text)
+
+
+def _is_header(text: str) -> bool:
+    """Whether a message's header begins here that nothing announces, or only words in a language that no file knows."""
+    names: set[str] = set()
+    for line in text.split("\n"):
+        field = HEADER_NAME.match(line)
+        if field:
+            names.add(field.group(1).lower())
+        elif not line[:1].isspace() or not names:
+            break
+    return "message-id" in names and len(names & HEADER_NAMES) >= 2
 
 
 def _announces(line: str) -> bool:
