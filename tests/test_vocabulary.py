@@ -102,7 +102,7 @@ def test_words_of_delay(phrase):
 
 @pytest.mark.parametrize("phrase", phrases("held"))
 def test_words_of_held_mail(phrase):
-    """As Mailman's notice comes: from the list's bounces address, with the list's own fields, in lines of any length."""
+    """As Mailman's notice comes: from the bounces address, with the list's own fields, in lines of any length."""
     lists = {"Precedence": "bulk", "List-Id": "<team.lists.customer.example>", "X-List-Administrivia": "yes"}
     for body in (f"'Team':\n\n    Offer\n\n{phrase}.", f"'Team':\n\n    Offer\n\n{phrase.replace(' ', chr(10))}."):
         told = mail(body, "Team", "team-bounces@lists.customer.example", **lists)

@@ -235,7 +235,7 @@ CHANGES: dict[str, Callable[[bytes], bytes | None]] = {
     "[EXTERNAL] subject": with_subject(lambda subject: b"[EXTERNAL] " + subject),
     "subject as encoded word": with_subject(encoded_word),
     "no original": without_original,
-    "subject of no known language": with_subject(lambda _: "=?utf-8?q?=D0=B6=D0=B6?=".encode()),
+    "subject of no known language": with_subject(lambda _: b"=?utf-8?q?=D0=B6=D0=B6?="),
     "sender of no known name": with_sender(b"Xyzzy <xyzzy@relay.example>"),
     "sender and subject unknown": lambda raw: with_sender(b"Xyzzy <xyzzy@relay.example>")(
         with_subject(lambda _: b"Xyzzy")(raw) or raw
@@ -261,7 +261,7 @@ def other_addresses(raw: bytes, recipients: list[str], local_part: str) -> tuple
     new = []
     for number, address in enumerate(recipients):
         name = f"{local_part.format(number)}@{NEW_DOMAIN}"
-        raw = re.sub(rb"(?<![\w.+-])" + re.escape(address.encode()) + rb"(?![\w-])", name.encode(), raw, flags=re.I)
+        raw = re.sub(rb"(?<![\w.+-])" + re.escape(address.encode()) + rb"(?![\w-])", name.encode(), raw, flags=re.IGNORECASE)
         new.append(name)
     return raw, sorted(new)
 

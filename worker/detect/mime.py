@@ -81,7 +81,8 @@ class Part:
     def text(self) -> str:
         """The body as text; HTML is stripped to its words. At most MAX_TEXT characters."""
         data = self.content[: 4 * MAX_TEXT]
-        decoded = data.decode() if data.isascii() and b"\x1b" not in data else self._decoded(data)
+        plain = data.isascii() and b"\x1b" not in data and b"\0" not in data  # ISO-2022 and UTF-16 may be ASCII too
+        decoded = data.decode() if plain else self._decoded(data)
         return (html_text(decoded[: 2 * MAX_TEXT]) if self.content_type == "text/html" else decoded)[:MAX_TEXT]
 
     def _decoded(self, data: bytes) -> str:
