@@ -261,7 +261,9 @@ def other_addresses(raw: bytes, recipients: list[str], local_part: str) -> tuple
     new = []
     for number, address in enumerate(recipients):
         name = f"{local_part.format(number)}@{NEW_DOMAIN}"
-        raw = re.sub(rb"(?<![\w.+-])" + re.escape(address.encode()) + rb"(?![\w-])", name.encode(), raw, flags=re.IGNORECASE)
+        raw = re.sub(
+            rb"(?<![\w.+-])" + re.escape(address.encode()) + rb"(?![\w-])", name.encode(), raw, flags=re.IGNORECASE
+        )
         new.append(name)
     return raw, sorted(new)
 

@@ -59,6 +59,8 @@ OTHERS: Final = re.compile(
 SENT_BY: Final = re.compile(r"\b(?<!generated )from:?\s{1,3}<?" + address.ADDRESS.pattern, re.IGNORECASE)
 ANNOUNCED_NAMES: Final = re.compile(r"\bfollowing recipients?\b[^:]{0,200}:[ \t]*\n", re.IGNORECASE)
 LOCAL_NAME: Final = re.compile(r"\A[ \t]*[A-Za-z0-9][\w.+-]{1,63}[ \t]*", re.ASCII)
+# "552 Quota violation for bob@example.com"
+REPLY_LINE: Final = re.compile(r"^[ \t]{0,16}[45]\d\d[ -][^\n@]{1,200}@[^\n]*", re.MULTILINE)
 MAX_RECIPIENTS: Final = 100
 
 
@@ -147,9 +149,15 @@ def _named(notice: Notice, text: str) -> Iterable[tuple[str, str]]:
         a for a in address.every(SENT_BY.sub(" ", text)) if address_key(a) not in own and not SYSTEM_NAMES.match(a)
     ]
     if spoken:
-        return [(spoken[0], "")] if len(spoken) == 1 else [(a, prose.about(text, a)) for a in spoken[:1]]
+        return _merged([(spoken[0], prose.about(text, spoken[0]) if len(spoken) > 1 else ""), *_refused(text, spoken)])
     to = address.every(original(notice).to or "") or _local_names(notice, text)
     return [(recipient, "") for recipient in to]
+
+
+def _refused(text: str, spoken: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the addresses of `spoken` of whom a server's reply speaks, with it: where mail was forwarded, another."""
+    for reply in REPLY_LINE.findall(text):
+        yield from ((a, reply.strip()) for a in address.every(reply) if a in spoken)
 
 
 def _local_names(notice: Notice, text: str) -> Iterable[str]:
