@@ -31,6 +31,7 @@ BREAK: Final = re.compile(
     r"[ \t]{0,8}<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>[ \t]{0,8}", re.IGNORECASE
 )
 PREFORMATTED: Final = re.compile(r"<(?:pre|plaintext|xmp)\b|white-space:\s*pre", re.IGNORECASE)
+WIDE: Final = ("utf-16", "utf-32", "utf16", "utf32", "ucs-2", "unicode")
 ENTITY: Final = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});")
 
 
@@ -70,11 +71,14 @@ class Part:
     @lazy
     def content(self) -> bytes:
         """The body with its transfer encoding undone (RFC 2045, 6)."""
+        return _unix_lines(self._transferred())
+
+    def _transferred(self) -> bytes:
         encoding = (self.fields.first("content-transfer-encoding") or "").strip().lower()
         if encoding == "base64":
-            return _unix_lines(_base64(self.body))
+            return _base64(self.body)
         if encoding == "quoted-printable":
-            return _unix_lines(binascii.a2b_qp(self.body))
+            return binascii.a2b_qp(self.body)
         return self.body
 
     @lazy
@@ -86,7 +90,11 @@ class Part:
         return (html_text(decoded[: 2 * MAX_TEXT]) if self.content_type == "text/html" else decoded)[:MAX_TEXT]
 
     def _decoded(self, data: bytes) -> str:
-        return decode_charset(data, self.parameters.get("charset"))
+        charset = self.parameters.get("charset")
+        if charset and charset.lower().startswith(WIDE):  # half a character may look like a line's end there
+            text = decode_charset(self._transferred()[: 4 * MAX_TEXT], charset)
+            return text.replace("\r\n", "\n").replace("\r", "\n")
+        return decode_charset(data, charset)
 
     @lazy
     def parts(self) -> tuple["Part", ...]:
