@@ -30,7 +30,7 @@ INVISIBLE: Final = re.compile(r"<(style|script|head|title)\b[^<]*+(?:<(?!/\1)[^<
 BREAK: Final = re.compile(
     r"[ \t]{0,8}<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>[ \t]{0,8}", re.IGNORECASE
 )
-PREFORMATTED: Final = re.compile(r"<(?:pre|plaintext|xmp)\b|white-space:\s*pre", re.IGNORECASE)
+PREFORMATTED: Final = ("<pre", "<plaintext", "<xmp", "white-space: pre", "white-space:pre")
 WIDE: Final = ("utf-16", "utf-32", "utf16", "utf32", "ucs-2", "unicode")
 ENTITY: Final = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});")
 
@@ -206,8 +206,11 @@ def _base64(data: bytes) -> bytes:
 def html_text(markup: str) -> str:
     """Return the words of `markup`, a line for a block; enough to find a reason in, no more."""
     shown = INVISIBLE.sub(" ", markup)
-    if len(BREAK.findall(shown)) > 2 and not PREFORMATTED.search(shown):
-        shown = shown.replace("\n", " ")  # a line ends where markup says so
+    if "\n" in shown:
+        folded = shown.lower()
+        broken = sum(folded.count(tag) for tag in ("<br", "<p", "<div", "<tr")) > 2
+        if broken and not any(sign in folded for sign in PREFORMATTED):
+            shown = shown.replace("\n", " ")  # a line ends where markup says so
     words = TAG.sub("", BREAK.sub("\n", shown))
     return ENTITY.sub(_character, words)
 

@@ -43,6 +43,7 @@ RETURNED_STARTS: Final = frozenset(
 TRANSPORT_FIELD: Final = re.compile(r"^[ \t>|]{0,8}(?:received|message-id)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 # The fields with which a returned header begins where its trace fields are left out.
 HEADER_STARTS: Final = frozenset({"fro", "to:", "dat", "sub", "mes"})
+STARTS: Final = RETURNED_STARTS | HEADER_STARTS
 HEADER_NAMES: Final = frozenset({"from", "to", "date", "subject"})
 HEADER_NAME: Final = re.compile(r"^[ \t>|]{0,8}([A-Za-z][A-Za-z-]{1,30}):[ \t]")
 HEADER_LENGTH: Final = 2_000
@@ -187,10 +188,9 @@ def _returned_at(text: str) -> int:
     position = 0
     for line in text.split("\n"):
         bare = line.lstrip(ORNAMENT)
-        start = bare[:3].lower()
-        if start in RETURNED_STARTS and _announces(bare):
-            return position
-        if start in HEADER_STARTS and _is_header(text[position : position + HEADER_LENGTH]):
+        if (start := bare[:3].lower()) in STARTS and (
+            _announces(bare) or (start in HEADER_STARTS and _is_header(text[position : position + HEADER_LENGTH]))
+        ):
             return position
         position += len(line) + 1
     return len(text)
