@@ -61,7 +61,7 @@ def detect(notice: Notice) -> DeliveryReport | None:
     if not (notice.is_system_mail or notice.is_automatic or notice.answers_automatically):
         return None
     words = f"{notice.subject}\n{notice.prose[:HEAD]}"
-    told = HELD.within(words) or HELD_ABROAD.within(vocabulary.fold(words))
+    told = HELD.within(words) or HELD_ABROAD.within(notice.opening)
     if not told or REFUSED.within(words):
         return None
     return report.build(notice, Kind.HELD, NAME, _recipient(notice))

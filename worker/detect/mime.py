@@ -27,9 +27,8 @@ GUESSED_BOUNDARY: Final = re.compile(
 )
 TAG: Final = re.compile(r"<(?:/?[a-zA-Z!][^<>]{0,2000}+)>")
 INVISIBLE: Final = re.compile(r"<(style|script|head|title)\b[^<]*+(?:<(?!/\1)[^<]*+)*+", re.IGNORECASE)
-BREAK: Final = re.compile(
-    r"[ \t]{0,8}<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>[ \t]{0,8}", re.IGNORECASE
-)
+BREAK: Final = re.compile(r"<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>", re.IGNORECASE)
+HTML_HEAD: Final = 4_000
 PREFORMATTED: Final = ("<pre", "<plaintext", "<xmp", "white-space: pre", "white-space:pre")
 WIDE: Final = ("utf-16", "utf-32", "utf16", "utf32", "ucs-2", "unicode")
 ENTITY: Final = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});")
@@ -71,14 +70,11 @@ class Part:
     @lazy
     def content(self) -> bytes:
         """The body with its transfer encoding undone (RFC 2045, 6)."""
-        return _unix_lines(self._transferred())
-
-    def _transferred(self) -> bytes:
         encoding = (self.fields.first("content-transfer-encoding") or "").strip().lower()
         if encoding == "base64":
-            return _base64(self.body)
+            return _unix_lines(_base64(self.body))
         if encoding == "quoted-printable":
-            return binascii.a2b_qp(self.body)
+            return _unix_lines(binascii.a2b_qp(self.body))
         return self.body
 
     @lazy
@@ -91,9 +87,9 @@ class Part:
 
     def _decoded(self, data: bytes) -> str:
         charset = self.parameters.get("charset")
-        if charset and charset.lower().startswith(WIDE):  # half a character may look like a line's end there
-            text = decode_charset(self._transferred()[: 4 * MAX_TEXT], charset)
-            return text.replace("\r\n", "\n").replace("\r", "\n")
+        if charset and charset.lower().startswith(WIDE) and b"base64" in self.source[: self._body_start].lower():
+            text = decode_charset(_base64(self.body)[: 4 * MAX_TEXT], charset)
+            return text.replace("\r\n", "\n").replace("\r", "\n")  # only now: half a character may look like an end
         return decode_charset(data, charset)
 
     @lazy
@@ -207,7 +203,7 @@ def html_text(markup: str) -> str:
     """Return the words of `markup`, a line for a block; enough to find a reason in, no more."""
     shown = INVISIBLE.sub(" ", markup)
     if "\n" in shown:
-        folded = shown.lower()
+        folded = shown[:HTML_HEAD].lower()
         broken = sum(folded.count(tag) for tag in ("<br", "<p", "<div", "<tr")) > 2
         if broken and not any(sign in folded for sign in PREFORMATTED):
             shown = shown.replace("\n", " ")  # a line ends where markup says so

@@ -46,6 +46,7 @@ HEADER_STARTS: Final = frozenset({"fro", "to:", "dat", "sub", "mes"})
 STARTS: Final = RETURNED_STARTS | HEADER_STARTS
 HEADER_NAMES: Final = frozenset({"from", "to", "date", "subject"})
 HEADER_NAME: Final = re.compile(r"^[ \t>|]{0,8}([A-Za-z][A-Za-z-]{1,30}):[ \t]")
+ANNOUNCEMENT: Final = 2_000  # characters in which a notice says what it is
 HEADER_LENGTH: Final = 2_000
 ORNAMENT: Final = " \t>-=_*|#~+"
 RETURNED_TYPES: Final = (
@@ -177,6 +178,11 @@ class Notice:
         """What the notice's own words say of whom: read once, asked for every recipient."""
         return prose.entries(self.prose)
 
+    @lazy
+    def opening(self) -> str:
+        """The beginning of the notice's own words, folded as phrases are: there it says what it is."""
+        return vocabulary.fold(self.prose[:ANNOUNCEMENT])
+
     @property
     def quote(self) -> str:
         """The returned message where it stands in the text, from the line that announces it; empty where it doesn't."""
@@ -189,7 +195,8 @@ def _returned_at(text: str) -> int:
     for line in text.split("\n"):
         bare = line.lstrip(ORNAMENT)
         if (start := bare[:3].lower()) in STARTS and (
-            _announces(bare) or (start in HEADER_STARTS and _is_header(text[position : position + HEADER_LENGTH]))
+            _announces(bare)
+            or (start in HEADER_STARTS and ":" in bare[2:11] and _is_header(text[position : position + HEADER_LENGTH]))
         ):
             return position
         position += len(line) + 1

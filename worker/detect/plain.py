@@ -45,7 +45,6 @@ GIVEN_UP: Final = Wordings(
 )
 FAILED_ABROAD: Final = Phrases((*vocabulary.ALL.failed, *vocabulary.ALL.delayed))
 DELAYED_ABROAD: Final = Phrases(vocabulary.ALL.delayed)
-ANNOUNCEMENT: Final = 2_000  # characters in which a notice says what it is
 SYSTEM_NAMES: Final = re.compile(
     r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.IGNORECASE
 )
@@ -94,7 +93,7 @@ def speaks_of_failure(notice: Notice) -> bool:
         return True
     # Parcels are not delivered either, and shops say so automatically: in mail that a system sent, words do.
     sent_by_system = notice.is_system_sender or notice.is_report or is_null_path(notice.fields.first("return-path"))
-    return sent_by_system and FAILED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT]))
+    return sent_by_system and FAILED_ABROAD.within(notice.opening)
 
 
 def delay_or_failure(notice: Notice) -> Action:
@@ -104,7 +103,7 @@ def delay_or_failure(notice: Notice) -> Action:
         return Action.DELAYED
     if DELAYED.within(words) and not GIVEN_UP.within(words):
         return Action.DELAYED
-    if DELAYED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT])) and not PLAINLY.within(words):
+    if DELAYED_ABROAD.within(notice.opening) and not PLAINLY.within(words):
         return Action.DELAYED
     return Action.FAILED
 

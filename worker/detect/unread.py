@@ -6,9 +6,9 @@ Nothing of its words is understood, so that nobody is touched by it: a person de
 from typing import Final
 
 from worker.detect import address, report
-from worker.detect.notice import Notice
+from worker.detect.notice import ANNOUNCEMENT, Notice
 from worker.detect.original import original
-from worker.detect.plain import ANNOUNCEMENT, delay_or_failure, own_addresses, spoken_of
+from worker.detect.plain import delay_or_failure, own_addresses, spoken_of
 from worker.domain import UNREAD, Action, DeliveryReport, Kind, address_key
 from worker.signs import is_null_path
 
