@@ -100,6 +100,10 @@ class OriginalMessage:
     date: str | None = None
 
 
+UNREAD: Final = "unread"
+"""The detector of reports of which nothing but the addresses was understood."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
     """What one message says, whatever its format (RFC 3464, 6522, 6533, or none of them).

@@ -36,6 +36,9 @@ NOTICE_SUBJECT: Final = re.compile(
     re.IGNORECASE,
 )
 
+# What gateways and lists put before a subject: "[EXTERNAL] ", "[SUSPECTED SPAM]".
+TAGS: Final = re.compile(r"\A\s?(?:\[[^\[\]\n]{1,40}+\]\s{0,4}+){1,4}+(?=\S)")
+
 ANSWERED_OR_FORWARDED: Final = re.compile(
     rf"^\s*(?:re|fwd?|{'|'.join(map(re.escape, vocabulary.ALL.reply_prefix))})\s*(?:\[\d+\])?\s*[:：]\s",
     re.IGNORECASE,
@@ -59,13 +62,21 @@ def is_system_sender(sender: str) -> bool:
 
 def is_notice_subject(subject: str) -> bool:
     """Whether a subject (decoded) is one that notices have; an answered or forwarded one is a person's."""
+    subject = untagged(subject)
     told = NOTICE_SUBJECT.search(subject) or NOTICE_SUBJECTS.within(vocabulary.fold(subject))
     return bool(told) and ANSWERED_OR_FORWARDED.match(subject) is None
 
 
 def is_delay_subject(subject: str) -> bool:
     """Whether a notice's subject (decoded) says that the mail is only late."""
+    subject = untagged(subject)
     return DELAY_SUBJECT.search(subject) is not None or DELAY_SUBJECTS.within(vocabulary.fold(subject))
+
+
+def untagged(subject: str) -> str:
+    """Return a subject without the words in square brackets that stand before it."""
+    tags = TAGS.match(subject) if "[" in subject[:2] else None
+    return subject[tags.end() :] if tags else subject
 
 
 def is_null_path(return_path: str | None) -> bool:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from worker.classify.rules import Rule, Rules
-from worker.domain import Action, BounceType, DeliveryReport, Fault, Reason, RecipientReport, Verdict
+from worker.domain import UNREAD, Action, BounceType, DeliveryReport, Fault, Reason, RecipientReport, Verdict
 
 MAX_TEXT: Final = 4_000
 FALLBACK: Final = Rule(
@@ -59,7 +59,7 @@ def classify(rules: Rules, report: DeliveryReport, recipient: RecipientReport) -
         rule=rule.name,
         rules_version=rules.version,
         matched_text=words,
-        verified=rule.verified,
+        verified=rule.verified and not (rule.vague and report.detector == UNREAD),
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from worker.detect import arf, auto_reply, fluflbounce, held, mdn, mime, plain, report, rfc3464, sns, wrapped
+from worker.detect import arf, auto_reply, fluflbounce, held, mdn, mime, plain, report, rfc3464, sns, unread, wrapped
 from worker.detect.notice import Notice
 from worker.domain import DeliveryReport, Kind
 
@@ -28,6 +28,7 @@ DETECTORS: Final[tuple[Detector, ...]] = (
     held.detect,
     plain.detect,
     fluflbounce.detect,
+    unread.detect,
     auto_reply.detect_unsigned,
 )
 

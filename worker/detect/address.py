@@ -5,7 +5,7 @@ from typing import Final
 
 # Generous on the left (addresses of the wild hold =, +, #, / and letters of any script), strict on the right.
 ADDRESS: Final = re.compile(
-    r"(?<![^\s<>()\[\]\",;:@|'`\\*«»„“”])(?:\"[^\"\s@]{1,64}\"|[^\s<>()\[\]\",;:@|'`\\*«»„“”]{1,128}+)@(?:[\w-]{1,63}+(?:\.[\w-]{1,63}+)*+|\[[\d.]{7,15}\])"
+    r"(?<![^\s<>()\[\]\",;:@|'`\\*«»„“”])(?:\"[^\"\s@]{1,64}\"|[^\s<>()\[\]\",;:@|'`\\*«»„“”]{1,128}+(?:(?<=\w)'[^\s<>()\[\]\",;:@|'`\\*«»„“”]{1,64}+){0,2}+)@(?:[\w-]{1,63}+(?:\.[\w-]{1,63}+)*+|\[[\d.]{7,15}\])"
 )
 BRACKETED: Final = re.compile(r"<([^<>\s]*+(?:\s[^<>\s]++)*+)>")
 TYPED: Final = re.compile(r"^\s*([A-Za-z][\w.-]{0,30})\s*/?\s*;\s*(.*)$", re.DOTALL)

@@ -2,11 +2,12 @@
 
 from typing import Final
 
+from worker import vocabulary
 from worker.detect import address, report
 from worker.detect.notice import Notice
 from worker.detect.plain import own_addresses
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport, address_key
-from worker.phrases import Wordings
+from worker.phrases import Phrases, Wordings
 
 NAME: Final = "held"
 HELD: Final = Wordings(
@@ -18,6 +19,7 @@ HELD: Final = Wordings(
     r"|message is on hold|put on hold",
     needs=("held", "hold", "quarantine", "moderat", "await", "pending"),
 )
+HELD_ABROAD: Final = Phrases(vocabulary.ALL.held)
 CHALLENGE: Final = Wordings(
     r"(?:confirm|prove|verify|show) (?:that )?you(?:'re| are) (?:a |not a )?(?:human|real|person|legitimate"
     r"|robot|spam)|challenge[/-]response"
@@ -59,7 +61,8 @@ def detect(notice: Notice) -> DeliveryReport | None:
     if not (notice.is_system_mail or notice.is_automatic or notice.answers_automatically):
         return None
     words = f"{notice.subject}\n{notice.prose[:HEAD]}"
-    if not HELD.within(words) or REFUSED.within(words):
+    told = HELD.within(words) or HELD_ABROAD.within(notice.opening)
+    if not told or REFUSED.within(words):
         return None
     return report.build(notice, Kind.HELD, NAME, _recipient(notice))
 

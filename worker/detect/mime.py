@@ -20,6 +20,7 @@ MAX_DEPTH: Final = 8  # of parts within parts; reports have 2, forwarding gatewa
 MAX_TEXT: Final = 64 * 1024  # of one decoded body of text
 
 HEADER_BLOCK: Final = re.compile(rb"\A(?:[!-9;-~]{1,76}+[ \t]*+:[^\n]*+\n(?:[ \t]++[^\s][^\n]*+\n)*+)*+")
+NOT_YET: Final = b" \t\n\r\v\f\xef\xbb\xbf"  # what may stand before a message: white space, a byte order mark
 TRANSPORT_LINE: Final = re.compile(rb">?From [^\n]*+\n")  # what mbox files put before a message
 GUESSED_BOUNDARY: Final = re.compile(
     rb"^--([^\s-][^\n]{3,70}|-{2,40}[^\s-][^\n]{3,70})\n(?=content-)", re.IGNORECASE | re.MULTILINE
@@ -27,6 +28,9 @@ GUESSED_BOUNDARY: Final = re.compile(
 TAG: Final = re.compile(r"<(?:/?[a-zA-Z!][^<>]{0,2000}+)>")
 INVISIBLE: Final = re.compile(r"<(style|script|head|title)\b[^<]*+(?:<(?!/\1)[^<]*+)*+", re.IGNORECASE)
 BREAK: Final = re.compile(r"<(?:br|/?p|/?div|/?tr|/?h\d|/?li|/?table|hr)\b[^<>]{0,2000}+>", re.IGNORECASE)
+HTML_HEAD: Final = 4_000
+PREFORMATTED: Final = ("<pre", "<plaintext", "<xmp", "white-space: pre", "white-space:pre")
+WIDE: Final = ("utf-16", "utf-32", "utf16", "utf32", "ucs-2", "unicode")
 ENTITY: Final = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});")
 
 
@@ -77,11 +81,16 @@ class Part:
     def text(self) -> str:
         """The body as text; HTML is stripped to its words. At most MAX_TEXT characters."""
         data = self.content[: 4 * MAX_TEXT]
-        decoded = data.decode() if data.isascii() and b"\x1b" not in data else self._decoded(data)
+        plain = data.isascii() and b"\x1b" not in data and b"\0" not in data  # ISO-2022 and UTF-16 may be ASCII too
+        decoded = data.decode() if plain else self._decoded(data)
         return (html_text(decoded[: 2 * MAX_TEXT]) if self.content_type == "text/html" else decoded)[:MAX_TEXT]
 
     def _decoded(self, data: bytes) -> str:
-        return decode_charset(data, self.parameters.get("charset"))
+        charset = self.parameters.get("charset")
+        if charset and charset.lower().startswith(WIDE) and b"base64" in self.source[: self._body_start].lower():
+            text = decode_charset(_base64(self.body)[: 4 * MAX_TEXT], charset)
+            return text.replace("\r\n", "\n").replace("\r", "\n")  # only now: half a character may look like an end
+        return decode_charset(data, charset)
 
     @lazy
     def parts(self) -> tuple["Part", ...]:
@@ -131,7 +140,7 @@ def read(raw: bytes) -> Part:
         warnings.append(f"only the first {MAX_BYTES} bytes of {len(raw)} were read")
     elif not raw:
         warnings.append("the message is empty")
-    source = _unix_lines(raw[:MAX_BYTES]).lstrip()
+    source = _unix_lines(raw[:MAX_BYTES]).lstrip(NOT_YET)
     if source.startswith((b"From ", b">From ")) and (found := TRANSPORT_LINE.match(source)):
         source = source[found.end() :]
     return Part(source, 0, warnings, top=True)
@@ -192,7 +201,13 @@ def _base64(data: bytes) -> bytes:
 
 def html_text(markup: str) -> str:
     """Return the words of `markup`, a line for a block; enough to find a reason in, no more."""
-    words = TAG.sub("", BREAK.sub("\n", INVISIBLE.sub(" ", markup)))
+    shown = INVISIBLE.sub(" ", markup)
+    if "\n" in shown:
+        folded = shown[:HTML_HEAD].lower()
+        broken = sum(folded.count(tag) for tag in ("<br", "<p", "<div", "<tr")) > 2
+        if broken and not any(sign in folded for sign in PREFORMATTED):
+            shown = shown.replace("\n", " ")  # a line ends where markup says so
+    words = TAG.sub("", BREAK.sub("\n", shown))
     return ENTITY.sub(_character, words)
 
 

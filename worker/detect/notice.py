@@ -40,6 +40,14 @@ RETURNED_STARTS: Final = frozenset(
         "hea", "tex", "sta", "cop", "con", "bod", "mes", "you", "rec", "del", "x-r", "dki", "x-o", "mim", "for",
     }
 )  # fmt: skip
+TRANSPORT_FIELD: Final = re.compile(r"^[ \t>|]{0,8}(?:received|message-id)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+# The fields with which a returned header begins where its trace fields are left out.
+HEADER_STARTS: Final = frozenset({"fro", "to:", "dat", "sub", "mes"})
+STARTS: Final = RETURNED_STARTS | HEADER_STARTS
+HEADER_NAMES: Final = frozenset({"from", "to", "date", "subject"})
+HEADER_NAME: Final = re.compile(r"^[ \t>|]{0,8}([A-Za-z][A-Za-z-]{1,30}):[ \t]")
+ANNOUNCEMENT: Final = 2_000  # characters in which a notice says what it is
+HEADER_LENGTH: Final = 2_000
 ORNAMENT: Final = " \t>-=_*|#~+"
 RETURNED_TYPES: Final = (
     "message/rfc822",
@@ -120,7 +128,14 @@ class Notice:
             + self.is_automatic
             + is_notice_subject(self.subject)
         )
-        return hints >= 2
+        return hints >= 2 or (hints == 1 and "user-agent" not in fields and self.gives_back)
+
+    @lazy
+    def gives_back(self) -> bool:
+        """Whether a message stands in it, as a part or in the text, with the header that its way gave it."""
+        if self.returned is not None:
+            return bool(self.returned.fields)
+        return TRANSPORT_FIELD.search(self.quote) is not None
 
     @lazy
     def leaves(self) -> tuple[Part, ...]:
@@ -163,6 +178,11 @@ class Notice:
         """What the notice's own words say of whom: read once, asked for every recipient."""
         return prose.entries(self.prose)
 
+    @lazy
+    def opening(self) -> str:
+        """The beginning of the notice's own words, folded as phrases are: there it says what it is."""
+        return vocabulary.fold(self.prose[:ANNOUNCEMENT])
+
     @property
     def quote(self) -> str:
         """The returned message where it stands in the text, from the line that announces it; empty where it doesn't."""
@@ -174,10 +194,25 @@ def _returned_at(text: str) -> int:
     position = 0
     for line in text.split("\n"):
         bare = line.lstrip(ORNAMENT)
-        if bare[:3].lower() in RETURNED_STARTS and _announces(bare):
+        if (start := bare[:3].lower()) in STARTS and (
+            _announces(bare)
+            or (start in HEADER_STARTS and ":" in bare[2:11] and _is_header(text[position : position + HEADER_LENGTH]))
+        ):
             return position
         position += len(line) + 1
     return len(text)
+
+
+def _is_header(text: str) -> bool:
+    """Whether a message's header begins here that nothing announces, or only words in a language that no file knows."""
+    names: set[str] = set()
+    for line in text.split("\n"):
+        field = HEADER_NAME.match(line)
+        if field:
+            names.add(field.group(1).lower())
+        elif not line[:1].isspace() or not names:
+            break
+    return "message-id" in names and len(names & HEADER_NAMES) >= 2
 
 
 def _announces(line: str) -> bool:

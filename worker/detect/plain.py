@@ -45,7 +45,6 @@ GIVEN_UP: Final = Wordings(
 )
 FAILED_ABROAD: Final = Phrases((*vocabulary.ALL.failed, *vocabulary.ALL.delayed))
 DELAYED_ABROAD: Final = Phrases(vocabulary.ALL.delayed)
-ANNOUNCEMENT: Final = 2_000  # characters in which a notice says what it is
 SYSTEM_NAMES: Final = re.compile(
     r"^(?:mailer-daemon|post-?master|abuse|support|help(?:desk)?|admin(?:istrator)?|no-?reply|root)@", re.IGNORECASE
 )
@@ -59,6 +58,8 @@ OTHERS: Final = re.compile(
 SENT_BY: Final = re.compile(r"\b(?<!generated )from:?\s{1,3}<?" + address.ADDRESS.pattern, re.IGNORECASE)
 ANNOUNCED_NAMES: Final = re.compile(r"\bfollowing recipients?\b[^:]{0,200}:[ \t]*\n", re.IGNORECASE)
 LOCAL_NAME: Final = re.compile(r"\A[ \t]*[A-Za-z0-9][\w.+-]{1,63}[ \t]*", re.ASCII)
+# "552 Quota violation for bob@example.com"
+REPLY_LINE: Final = re.compile(r"^[ \t]{0,16}[45]\d\d[ -][^\n@]{1,200}@[^\n]*", re.MULTILINE)
 MAX_RECIPIENTS: Final = 100
 
 
@@ -92,7 +93,7 @@ def speaks_of_failure(notice: Notice) -> bool:
         return True
     # Parcels are not delivered either, and shops say so automatically: in mail that a system sent, words do.
     sent_by_system = notice.is_system_sender or notice.is_report or is_null_path(notice.fields.first("return-path"))
-    return sent_by_system and FAILED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT]))
+    return sent_by_system and FAILED_ABROAD.within(notice.opening)
 
 
 def delay_or_failure(notice: Notice) -> Action:
@@ -102,7 +103,7 @@ def delay_or_failure(notice: Notice) -> Action:
         return Action.DELAYED
     if DELAYED.within(words) and not GIVEN_UP.within(words):
         return Action.DELAYED
-    if DELAYED_ABROAD.within(vocabulary.fold(words[:ANNOUNCEMENT])) and not PLAINLY.within(words):
+    if DELAYED_ABROAD.within(notice.opening) and not PLAINLY.within(words):
         return Action.DELAYED
     return Action.FAILED
 
@@ -147,9 +148,15 @@ def _named(notice: Notice, text: str) -> Iterable[tuple[str, str]]:
         a for a in address.every(SENT_BY.sub(" ", text)) if address_key(a) not in own and not SYSTEM_NAMES.match(a)
     ]
     if spoken:
-        return [(spoken[0], "")] if len(spoken) == 1 else [(a, prose.about(text, a)) for a in spoken[:1]]
+        return _merged([(spoken[0], prose.about(text, spoken[0]) if len(spoken) > 1 else ""), *_refused(text, spoken)])
     to = address.every(original(notice).to or "") or _local_names(notice, text)
     return [(recipient, "") for recipient in to]
+
+
+def _refused(text: str, spoken: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the addresses of `spoken` of whom a server's reply speaks, with it: where mail was forwarded, another."""
+    for reply in REPLY_LINE.findall(text):
+        yield from ((a, reply.strip()) for a in address.every(reply) if a in spoken)
 
 
 def _local_names(notice: Notice, text: str) -> Iterable[str]:

@@ -13,6 +13,10 @@ LED: Final = re.compile(
     r"|account)(?:\(?e?s\)?)?[ \t]*:[ \t]*)?(?:\"[^\"\n]{0,80}\"[ \t]*)?<?"
     r"[\"']?(?i:smtp:|mailto:|rfc822;[ \t]*)?(" + ADDRESS.pattern + r")[>\]\"']{0,2}[ \t]*([^\n]*)$"
 )  # only its words are asked without case: that costs most in the address, which has none
+# Sendmail's transcript: ">>>" is what it sent, "<<<" what it was answered, then its own line (EX_PROTOCOL).
+ANSWER: Final = re.compile(r"\A[ \t]{0,8}<<< ([45]\d\d[ -][^\n]*)")
+PROTOCOL_ERROR: Final = re.compile(r"\.\.\. (?:remote )?protocol error", re.IGNORECASE)
+OTHER_ENTRY: Final = re.compile(r"\A[ \t]{0,8}[245]\d\d \S")
 MAX_ENTRY: Final = 2_000
 MAX_LINES: Final = 40  # of one entry
 RULE: Final = re.compile(r"^[ \t]*[-=*_#]{4,}")
@@ -36,9 +40,22 @@ def entries(text: str) -> list[tuple[str, str]]:
     for (number, led), end in zip(leads, ends, strict=False):
         code, address, rest = led.groups()
         first = f"{code or ''}{rest.lstrip(':>.,; ')}"
-        more = _paragraph(lines[number + 1 : min(end, number + MAX_LINES)], begun=bool(first))
-        result.append((address.rstrip(TRAILING), f"{first}\n{more}".strip()[:MAX_ENTRY]))
+        below = lines[number + 1 : min(end, number + MAX_LINES)]
+        answer = _answer_above(lines, number) if code else ""
+        if answer and below and OTHER_ENTRY.match(below[0]):
+            below = []  # a transcript's next line speaks of something else
+        more = _paragraph(below, begun=bool(first))
+        # A reply 50x speaks of the command (RFC 5321, 4.2.1): of the mail, the sending server's own line says more.
+        said = f"{first}\n{answer}" if answer.startswith("50") else f"{answer}\n{first}"
+        result.append((address.rstrip(TRAILING), f"{said}\n{more}".strip()[:MAX_ENTRY]))
     return result
+
+
+def _answer_above(lines: list[str], number: int) -> str:
+    """Return the other server's refusal where a transcript quotes it right above: the line itself says only "error"."""
+    above = lines[number - 1] if number else ""
+    said = ANSWER.match(above)
+    return said.group(1).strip() if said and PROTOCOL_ERROR.search(lines[number]) else ""
 
 
 def _paragraph(lines: list[str], *, begun: bool) -> str:

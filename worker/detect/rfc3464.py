@@ -16,6 +16,8 @@ from worker.signs import is_delay_subject
 
 NAME: Final = "rfc3464"
 FIELD_LINE: Final = re.compile(r"^[ \t]*(?:final-recipient|original-recipient)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+INSET: Final = re.compile(r"^([ \t]{0,16})(?:final-recipient|action|status)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+FIRST_LINE: Final = re.compile(r"\s{0,99}(?:reporting-mta|final-recipient|original-recipient)[ \t]*:", re.IGNORECASE)
 NAMED: Final = re.compile(r"-[rR](?i:ecipient)")
 STATUS_LINE: Final = re.compile(
     r"^[ \t]*(?:action|status|diagnostic-code|reporting-mta)[ \t]*:", re.IGNORECASE | re.MULTILINE
@@ -63,14 +65,23 @@ def _status_in_text(notice: Notice) -> list[str]:
     """Return texts that hold status fields though their part says otherwise: text/plain, or no MIME at all."""
     if not (notice.is_system_mail or notice.is_report):
         return []
-    return [
+    found = [
         leaf.text
         for leaf in notice.leaves
         if leaf.content_type.startswith(("text/", "multipart/"))
         and NAMED.search(leaf.text)  # a tenth of the price of the patterns, which most mail is spared
         and FIELD_LINE.search(leaf.text)
         and STATUS_LINE.search(leaf.text)
-    ][:1]
+    ]
+    # The first; and such as are nothing else, being parts of a report whose type was lost.
+    return [_set_out(text) for text in found[:1] + [text for text in found[1:] if FIRST_LINE.match(text)]]
+
+
+def _set_out(text: str) -> str:
+    """Return `text` without the white space by which all of its status fields are set in."""
+    insets = {found.group(1) for found in INSET.finditer(text)}
+    inset = min(insets, key=len, default="")
+    return text.replace(f"\n{inset}", "\n").removeprefix(inset) if inset else text
 
 
 def _groups(text: str) -> Iterator[Fields]:

@@ -20,7 +20,8 @@ class Vocabulary:
     `failed_subject`, `delayed_subject`: stand in the subject of a notice. `automatic_subject`: begins the subject of an
     automatic answer. `reply_prefix`: what mail programs put before the subject of an answered or forwarded message.
     `failed`, `delayed`: words with which a notice says so. `returned`: begins the line that announces the returned
-    message.
+    message. `held`: words with which a list or gateway says that a message waits for a person; not all languages have
+    any.
     """
 
     failed_subject: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class Vocabulary:
     failed: tuple[str, ...] = ()
     delayed: tuple[str, ...] = ()
     returned: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 KINDS: Final = tuple(field.name for field in fields(Vocabulary))
