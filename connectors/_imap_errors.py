@@ -9,7 +9,7 @@ from typing import Final
 from imapclient.exceptions import CapabilityError, IMAPClientAbortError, IMAPClientError
 
 from connectors.errors import AuthRequired, ConnectorError, Misconfigured, Throttled, Unavailable
-from connectors.settings import ImapSettings, Security
+from connectors.settings import ImapSettings, Security, SignIn
 
 RETRY_AFTER: Final = timedelta(minutes=10)
 """How long to leave a server in peace that asks for patience and names no time."""
@@ -34,6 +34,9 @@ _PATIENCE: Final = re.compile(
 _BACKOFF: Final = re.compile(r"backoff time:? *(\d+) *milliseconds", re.IGNORECASE)  # Exchange Online
 _MODERN_SIGN_IN: Final = re.compile(r"basic\s?auth|basicauthblocked|modern auth|oauth", re.IGNORECASE)
 _APP_PASSWORD: Final = re.compile(r"app(lication)?[- ]?(specific)?[- ]password", re.IGNORECASE)
+# QUIRK: both answer a right password of the wrong kind as they answer a wrong one.
+_GOOGLE: Final = frozenset({"imap.gmail.com", "imap.googlemail.com"})
+_MICROSOFT: Final = frozenset({"outlook.office365.com", "imap-mail.outlook.com", "outlook.office.com"})
 # imaplib's own texts, which may quote mail; everything else in an abort is the server's BYE.
 _IMAPLIB_TEXT: Final = re.compile(r"socket error|unexpected|unterminated|got more than", re.IGNORECASE)
 _WRAPPING: Final = re.compile(
@@ -77,7 +80,18 @@ def translate_login(error: IMAPClientError, settings: ImapSettings, secret: str)
         return AuthRequired(f"{who}: create an app password with the provider and enter it ({words}).")
     if _PATIENCE.search(words):
         return _throttled(words, settings)
-    return AuthRequired(f"{who}: enter the current password ({words}).")
+    return AuthRequired(f"{who}{_what_to_do(settings)} ({words}).")
+
+
+def _what_to_do(settings: ImapSettings) -> str:
+    if settings.sign_in is not SignIn.PASSWORD:
+        return " by OAuth: connect the inbox again"
+    host = settings.host.rstrip(".").lower()
+    if host in _GOOGLE:
+        return ": Google takes app passwords only, so create one and enter it, or connect the inbox by OAuth"
+    if host in _MICROSOFT:
+        return ": Microsoft takes no passwords for IMAP, so connect the inbox by OAuth"
+    return ": enter the current password"
 
 
 def modern_sign_in(settings: ImapSettings) -> AuthRequired:

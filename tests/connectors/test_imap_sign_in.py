@@ -8,6 +8,7 @@ import pytest
 
 from connectors import AuthRequired, ConnectorError, ImapSettings, Misconfigured, Security, Throttled, Unavailable
 from connectors.imap import ImapConnector
+from connectors.network import dial
 from tests.connectors.mailboxes import LONG_AGO, ImapMailbox, Password, fake_connector, message
 from tests.fakes.imap import DRIP, DROP, HANG, FakeImap
 from tests.live.processes import free_ports
@@ -172,6 +173,24 @@ def test_what_a_server_says_to_a_sign_in(answer, kind, word):
         error = failure(fake_connector(fake, SECRET))
     assert type(error) is kind
     assert word in str(error)
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("imap.gmail.com", ("app password", "OAuth")),
+        ("imap.googlemail.com.", ("app password", "OAuth")),
+        ("Outlook.Office365.com", ("takes no passwords", "OAuth")),
+        ("imap-mail.outlook.com", ("takes no passwords", "OAuth")),
+    ],
+)
+@pytest.mark.parametrize("answer", ["NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)", "NO LOGIN failed."])
+def test_hosts_that_take_no_plain_password_are_said(host, words, answer):
+    with FakeImap({"LOGIN": "{tag} " + answer}) as fake:
+        settings = ImapSettings(host=host, username="alice", port=fake.port, security=Security.NONE, read_timeout=5.0)
+        error = failure(ImapConnector(settings, Password(SECRET), lambda _, port, wait: dial("127.0.0.1", port, wait)))
+    assert type(error) is AuthRequired
+    assert all(word in str(error) for word in words)
 
 
 def test_how_long_to_wait_is_the_servers_word():
