@@ -24,10 +24,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from connectors.errors import Misconfigured, Throttled, Unavailable
 from connectors.network import Dial
 
-CALL_LIMIT: Final = 60.0
-"""How long one request may take, from the connection to the last byte, in seconds."""
-CONNECT_TIMEOUT: Final = 15.0
-READ_TIMEOUT: Final = 30.0
+CALL_LIMIT: Final = 15.0
+"""How long one request may take, from the connection to the last byte, in seconds. Renewing a token takes up to two,
+and a poll may renew twice (before it, and after a refusal): together with the poll that must fit into a task's time."""
+CONNECT_TIMEOUT: Final = 10.0
+READ_TIMEOUT: Final = 10.0
 ANSWER_LIMIT: Final = 256 * 1024
 """How large an answer may be, in bytes."""
 RETRY_AFTER: Final = timedelta(minutes=1)

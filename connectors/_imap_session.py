@@ -184,6 +184,8 @@ class ImapSession:
 
     def _watch(self, opened: socket) -> None:
         self._socket = opened
+        if self._overdue:  # the deadline passed while nothing was open: a token was renewed, say
+            self._break()
 
     def _secret(self, refused: str | None = None) -> str:
         """Return a password, or an access token that isn't the one just refused."""

@@ -80,7 +80,16 @@ def access_token(
     grant = _parse(secret)
     if token := _usable(grant, refused, clock()):
         return token
-    renewed = _renewed(grant, dial, ca_file)
+    try:
+        renewed = _renewed(grant, dial, ca_file)
+    except AuthRequired:
+        # Where a refresh token is good for one use, it is refused to whoever comes second: no person needs to act.
+        current, current_version = credentials.load()
+        if current_version == version:
+            raise
+        if token := _usable(_parse(current), refused, clock()):
+            return token
+        raise Unavailable("This inbox's sign-in was replaced meanwhile; it will be tried again.") from None
     renewed["expires_at"] = int(clock() + renewed.pop("expires_in", LIFE))
     token = str(renewed["access_token"])
     try:

@@ -1,10 +1,12 @@
 """Signing in to a real Dovecot by access tokens (signed JWTs), and what a person is told where that fails."""
 
 import json
+import time
+from contextlib import closing
 
 import pytest
 
-from connectors import AuthRequired, ImapSettings, Misconfigured, Security, SignIn
+from connectors import AuthRequired, ImapSettings, Misconfigured, Security, SignIn, Unavailable
 from connectors.imap import ImapConnector
 from tests.connectors.mailboxes import LONG_AGO, message
 from tests.connectors.test_oauth import Store
@@ -62,6 +64,25 @@ def test_a_token_that_is_refused_is_renewed_once(imap, sign_in, monkeypatch):
     monkeypatch.setattr(room, "access_token", access_token)
     poll(imap, "whatever", sign_in)
     assert given == [None, "revoked"]
+
+
+def test_a_connection_that_comes_after_the_end_of_the_call_is_broken_at_once(monkeypatch):
+    """Renewing takes time as well, and nothing is open meanwhile that the deadline could break."""
+    import connectors._imap_session as room
+
+    def access_token(_credentials, _dial, *, refused=None):
+        if refused:
+            time.sleep(0.6)
+        return refused or "revoked"
+
+    monkeypatch.setattr(room, "CALL_LIMIT", 0.3)
+    monkeypatch.setattr(room, "access_token", access_token)
+    answers = {"CAPABILITY": "* CAPABILITY IMAP4rev1 AUTH=XOAUTH2\r\n{tag} OK done", "AUTHENTICATE": "{tag} NO no"}
+    with FakeImap(answers) as fake:
+        connector = ImapConnector(settings(fake), Store({"type": "bearer", "access_token": "t"}))
+        with closing(connector), pytest.raises(Unavailable, match="too slow"):
+            connector.poll(LONG_AGO)
+        assert len([command for command in fake.commands if command.startswith("AUTHENTICATE")]) == 1
 
 
 def settings(fake: FakeImap, sign_in: SignIn = SignIn.XOAUTH2) -> ImapSettings:

@@ -9,11 +9,22 @@ from datetime import timedelta
 
 import pytest
 
-from connectors import AuthRequired, ConnectorError, Misconfigured, StaleCredential, Throttled, Unavailable
+from connectors import (
+    AuthRequired,
+    ConnectorError,
+    Misconfigured,
+    StaleCredential,
+    Throttled,
+    Unavailable,
+    _exchange_http,
+    _http,
+    _imap_session,
+)
 from connectors._http import Http, retry_after
 from connectors.network import Guard, dial
 from connectors.oauth import ERRORS, MICROSOFT_ERRORS, access_token
 from tests.fakes.tokens import FakeTokens, ok, refused
+from worker.app import SOFT_LIMIT_SECONDS
 
 NOW = 1_800_000_000.0
 SECRETS = ("client-s3cret", "refresh-1", "refresh-2", "token-1", "token-2")
@@ -102,6 +113,35 @@ def test_who_loses_takes_the_winners_token(store, tokens):
     store.before_save.append(other)
     assert token(store, tokens) == "winner"
     assert store.grant["refresh_token"] == "refresh-2"
+
+
+def test_who_comes_too_late_with_a_used_refresh_token_takes_the_winners_token(store, tokens):
+    """Where refresh tokens are good for one use, the loser is refused, and nobody needs to reconnect."""
+
+    def used_by_another(_form: dict[str, str]):
+        store.grant |= {"access_token": "winner", "expires_at": NOW + 3600, "refresh_token": "refresh-2"}
+        store.version += 1
+        return refused("invalid_grant", "refresh token already used")
+
+    tokens.reply = used_by_another
+    assert token(store, tokens) == "winner"
+    assert store.grant["refresh_token"] == "refresh-2"
+
+
+def test_a_new_grant_that_a_person_stored_meanwhile_is_tried_by_the_next_poll(store, tokens):
+    def replaced(_form: dict[str, str]):
+        store.grant |= {"refresh_token": "refresh-2"}
+        store.version += 1
+        return refused("invalid_grant")
+
+    tokens.reply = replaced
+    assert type(failure(store, tokens)) is Unavailable
+
+
+def test_renewing_twice_and_a_call_take_no_longer_than_a_task_has():
+    """Microsoft takes two requests a time: before the sign-in, and again after a refused token."""
+    for call_limit in (_imap_session.CALL_LIMIT, _exchange_http.CALL_LIMIT):
+        assert 2 * 2 * _http.CALL_LIMIT + call_limit < SOFT_LIMIT_SECONDS
 
 
 def test_an_application_needs_no_user(tokens):
