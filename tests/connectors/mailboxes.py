@@ -9,13 +9,24 @@ from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Protocol
 
-from connectors import Connector, Cursor, Envelope, ExchangeSettings, ImapSettings, MaildirSettings, Security, SignIn
+from connectors import (
+    Connector,
+    Cursor,
+    Envelope,
+    ExchangeSettings,
+    ImapSettings,
+    MaildirSettings,
+    Security,
+    SignIn,
+    dial,
+)
 from connectors.exchange import ExchangeConnector
 from connectors.imap import ImapConnector
 from connectors.maildir import MaildirConnector
 from connectors.network import dial
 from tests.fakes.ews.server import FakeExchange
 from tests.fakes.imap import FakeImap
+from tests.fakes.wire import Wire
 from tests.live.mailstack import MailStack, message_id
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -51,19 +62,25 @@ class Password:
 
 @dataclass
 class ImapMailbox:
+    """An inbox on the tests' Dovecot. With a `wire` its connectors go over that, and without TLS."""
+
     stack: MailStack
     address: str = ""
+    wire: Wire | None = None
     _connectors: list[Connector] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.address = self.address or self.stack.fresh_inbox()
 
     def settings(self, **changes) -> ImapSettings:
-        where = {"host": "localhost", "port": self.stack.ports.imaps, "ca_file": self.stack.ca_file}
+        where: dict = {"host": "localhost", "port": self.stack.ports.imaps, "ca_file": self.stack.ca_file}
+        if self.wire:
+            where = {"host": "127.0.0.1", "port": self.stack.ports.imap, "security": Security.NONE}
         return ImapSettings(**where | {"username": self.address, "read_timeout": 20.0} | changes)
 
     def connector(self, password: str | None = None, **changes) -> ImapConnector:
-        connector = ImapConnector(self.settings(**changes), Password(password or self.stack.password))
+        secret = Password(password or self.stack.password)
+        connector = ImapConnector(self.settings(**changes), secret, self.wire or dial)
         self._connectors.append(connector)
         return connector
 
