@@ -84,6 +84,7 @@ class ImapConnector:
     def __init__(self, settings: ImapSettings, credentials: CredentialStore, dial: Dial = dial) -> None:
         self._session = ImapSession(settings, credentials, dial)
         self._chosen = tuple("INBOX" if name.upper() == "INBOX" else name for name in settings.folders)
+        self._walk: tuple[Cursor, Mapping[str, Status]] | None = None  # the last page's cursor, where more waits
 
     def poll(self, since: Cursor | datetime) -> Page:
         # INTERNALDATE counts whole seconds: what came within the first one counts.
@@ -92,11 +93,19 @@ class ImapConnector:
             if isinstance(since, datetime)
             else Reading.from_cursor(since)
         )
+        (known, statuses), self._walk = self._walk or ("", {}), None
         with self._session.use() as client:
-            self._session.deselect()
-            # All before any reading: what arrives meanwhile has a higher UID and waits for the next poll.
-            reading, statuses = self._statuses(client, reading)
-            return self._page(client, reading, statuses)
+            if walking := known == since:
+                # A large folder costs its server most when it is opened: it stays open from page to page.
+                page = self._page(client, reading, statuses)
+            else:
+                self._session.deselect()
+                # All before any reading: what arrives meanwhile has a higher UID and waits for the next poll.
+                reading, statuses = self._statuses(client, reading)
+                page = self._page(client, reading, statuses)
+        if page.has_more:
+            self._walk = page.cursor, statuses
+        return replace(page, has_more=page.has_more or walking)  # what has come since the first page is asked for last
 
     def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
         folder, uidvalidity, uid = _parse_ref(ref)

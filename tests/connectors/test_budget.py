@@ -11,7 +11,7 @@ LIMITS = {
     IDLE: Cost(round_trips=6, sent=250, received=1_500),
     ORDINARY: Cost(round_trips=8, sent=900, received=150_000),
     NOTICES: Cost(round_trips=18, sent=1_400, received=165_000),
-    FIRST: Cost(round_trips=35, sent=8_000, received=1_500_000),
+    FIRST: Cost(round_trips=26, sent=7_500, received=1_500_000),
 }
 A_MESSAGE = 4 * 1024
 
