@@ -99,7 +99,7 @@ class ImapConnector:
                 # A large folder costs its server most when it is opened: it stays open from page to page.
                 page = self._page(client, reading, statuses)
             else:
-                self._session.deselect()
+                self._leave()
                 # All before any reading: what arrives meanwhile has a higher UID and waits for the next poll.
                 reading, statuses = self._statuses(client, reading)
                 page = self._page(client, reading, statuses)
@@ -117,7 +117,7 @@ class ImapConnector:
 
     def folders(self) -> Sequence[Folder]:
         with self._session.use() as client:
-            self._session.deselect()
+            self._leave()
             roles = named.roles(client)
             polled = set(self._chosen or (name for name, role in roles.items() if role in POLLED))
             return [
@@ -167,6 +167,15 @@ class ImapConnector:
             places[folder] = place
             has_more = has_more or place.last < status.top
         return Page(envelopes=tuple(envelopes), cursor=replace(reading, places=places).cursor(), has_more=has_more)
+
+    def _leave(self) -> None:
+        """Leave the open folder. A server may refuse CLOSE, though it mustn't here (RFC 3501, 6.4.2): so be it."""
+        try:
+            self._session.deselect()
+        except IMAPClientAbortError:
+            raise
+        except IMAPClientError:
+            pass
 
     def _select_again(self, client: IMAPClient, folder: str) -> int:
         try:

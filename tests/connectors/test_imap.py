@@ -170,3 +170,12 @@ def test_which_folder_is_junk(listing, junk):
         cursor = connector.poll(datetime.now(UTC)).cursor
         connector.close()
     assert list(json.loads(cursor)["folders"]) == (["INBOX", junk] if junk else ["INBOX"])
+
+
+def test_a_server_that_will_not_close_a_folder_is_polled_all_the_same():
+    with FakeImap({"CLOSE": "{tag} NO [READ-ONLY] Mailbox is read-only."}) as fake:
+        connector = fake_connector(fake, folders=("INBOX",))
+        page = connector.poll(datetime.now(UTC))
+        assert connector.poll(page.cursor).envelopes == ()
+        connector.close()
+    assert "CLOSE" in fake.commands
