@@ -33,19 +33,21 @@ class Wire:
     """Counts over all its connections. `questions` are the first lines of what was sent.
 
     `cut_at` breaks the line in the middle of that round trip, counted from here on, once, after `keep` bytes of the
-    answer. `refuse` is asked before each connection and may raise what a network raises.
+    answer. `refuse` is asked before each connection and may raise what a network raises. `farewell` is all that a
+    server says to whoever connects.
     """
 
     cut_at: int | None = None
     keep: int = 0
     refuse: Callable[[], None] | None = None
+    farewell: bytes | None = None
     questions: list[str] = field(default_factory=list)
     total: Cost = Cost()
 
     def __call__(self, host: str, port: int, timeout: float) -> socket.socket:
         if self.refuse:
             self.refuse()
-        opened = dial(host, port, timeout)
+        opened = dial(host, port, timeout) if self.farewell is None else _hung_up(self.farewell)
         counted = _Counted(fileno=opened.detach())
         counted.settimeout(timeout)
         counted.wire = self
@@ -71,6 +73,13 @@ class Wire:
         cost, self.total = self.total, Cost()
         self.questions.clear()
         return cost
+
+
+def _hung_up(farewell: bytes) -> socket.socket:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(farewell)
+    return ours
 
 
 class _Counted(socket.socket):
