@@ -34,6 +34,7 @@ from worker.screen import screen
 DAYS = 30
 STEP = timedelta(hours=2)
 BURST = 250
+REREAD_ON = (3, 13, 14)  # days; the last by losing the cursor
 
 
 class Lively(Mailbox, Protocol):
@@ -157,21 +158,25 @@ class Month:
     mailbox: Lively
     seed: int
     letters_a_step: float = 7.0
-    notices_a_step: float = 0.5
+    notices_a_step: float = 1.0
     notices: dict[str, bytes] = field(default_factory=dict)
     ordinary: dict[str, bytes] = field(default_factory=dict)
     happened: Counter[str] = field(default_factory=Counter)
     _in: dict[str, str] = field(default_factory=dict)  # the folder of each message that is still there
     _trouble_ends: datetime | None = None
+    _began: datetime = LONG_AGO
+    _to_lose: tuple[int, ...] = REREAD_ON
 
     def live(self) -> Reader:
         """Play the month, then let a quiet week pass; return the reader."""
         chance = Random(self.seed)
         now = datetime.now(UTC) - timedelta(days=DAYS + 7)
+        self._began = now
         reader = Reader(self.mailbox, since=now - timedelta(days=1), chance=chance)
         end = now + timedelta(days=DAYS)
         while now < end:
             self._troubles(chance, now, reader)
+            self._lose_place(now, reader)
             if self._trouble_ends is None or chance.random() < 0.8:
                 self._happen(chance, now, reader)
             reader.turn(now, lambda now=now: self._between(chance, now, reader))
@@ -191,12 +196,15 @@ class Month:
             self._move(chance)
         if chance.random() < 1 / 5:
             self._remove(chance, reader)
-        if chance.random() < 1 / 60:
-            self.mailbox.renumber()
-            self.happened["renumbered"] += 1
-        if chance.random() < 1 / 120 and reader.cursor:
-            reader.cursor = Cursor("lost")
-            self.happened["cursor lost"] += 1
+
+    def _lose_place(self, now: datetime, reader: Reader) -> None:
+        """Make the reader read again, so seldom that what it skipped otherwise stays skipped."""
+        if self._to_lose and now >= self._began + timedelta(days=self._to_lose[0]):
+            self._to_lose = self._to_lose[1:]
+            if self._to_lose:
+                self.mailbox.renumber()
+            else:
+                reader.cursor = Cursor("lost")
 
     def _between(self, chance: Random, now: datetime, reader: Reader) -> None:
         self._deliver(chance, [message()], [self._notice()], now)
