@@ -67,7 +67,8 @@ class Reader:
     stopped: bool = False  # until a person reconnects the inbox
     failures: int = 0
     waiting: list[MessageRef] = field(default_factory=list)
-    read: Counter[str] = field(default_factory=Counter)  # Message-IDs of what was fetched
+    met: set[str] = field(default_factory=set)  # Message-IDs of what a page held
+    read: Counter[str] = field(default_factory=Counter)  # and of what was fetched
     errors: Counter[str] = field(default_factory=Counter)
     rereadings: int = 0
     idle: list[Cost] = field(default_factory=list)
@@ -129,6 +130,7 @@ class Reader:
             return connector.poll(max(self.since, (self.caught_up or self.since) - REREAD))
 
     def _keep(self, envelopes: Sequence[Envelope]) -> None:
+        self.met |= {envelope.headers["message-id"] for envelope in envelopes if envelope.headers}
         self.waiting += [envelope.ref for envelope in envelopes if screen(envelope)]
 
     def _fetch(self) -> None:
@@ -172,7 +174,7 @@ class Month:
         chance = Random(self.seed)
         now = datetime.now(UTC) - timedelta(days=DAYS + 7)
         self._began = now
-        reader = Reader(self.mailbox, since=now - timedelta(days=1), chance=chance)
+        reader = Reader(self.mailbox, since=now - timedelta(days=7), chance=chance)
         end = now + timedelta(days=DAYS)
         while now < end:
             self._troubles(chance, now, reader)
@@ -186,6 +188,10 @@ class Month:
             now += timedelta(days=1)
             reader.turn(now, lambda: None)
         return reader
+
+    def left(self) -> list[str]:
+        """Return the Message-IDs of what lies in the folders that are read."""
+        return list(self._in)
 
     def _happen(self, chance: Random, now: datetime, reader: Reader) -> None:
         burst = BURST if chance.random() < 1 / 100 else 0
@@ -278,6 +284,7 @@ def _about(chance: Random, mean: float) -> int:
 def check(month: Month, reader: Reader) -> None:
     """State what must be true at the end of every month, whatever the mailbox."""
     assert set(reader.read) == set(month.notices)  # each is there once, for its Message-ID is its key
+    assert set(month.left()) - reader.met == set()
     assert not reader.waiting
     assert not reader.stopped
     assert len(month.ordinary) > 2_000

