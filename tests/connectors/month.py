@@ -159,7 +159,7 @@ class Month:
 
     mailbox: Lively
     seed: int
-    letters_a_step: float = 7.0
+    letters_a_step: float = 5.0
     notices_a_step: float = 1.0
     notices: dict[str, bytes] = field(default_factory=dict)
     ordinary: dict[str, bytes] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class Month:
         end = now + timedelta(days=DAYS)
         while now < end:
             self._troubles(chance, now, reader)
-            self._lose_place(now, reader)
+            self._lose_place(chance, now, reader)
             if self._trouble_ends is None or chance.random() < 0.8:
                 self._happen(chance, now, reader)
             reader.turn(now, lambda now=now: self._between(chance, now, reader))
@@ -194,7 +194,7 @@ class Month:
         return list(self._in)
 
     def _happen(self, chance: Random, now: datetime, reader: Reader) -> None:
-        burst = BURST if chance.random() < 1 / 100 else 0
+        burst = BURST if chance.random() < 1 / 40 else 0
         letters = [message(f"Letter of {now:%d %B}") for _ in range(_about(chance, self.letters_a_step) + burst)]
         notices = [self._notice() for _ in range(_about(chance, self.notices_a_step))]
         self._deliver(chance, letters, notices, now)
@@ -203,10 +203,11 @@ class Month:
         if chance.random() < 1 / 5:
             self._remove(chance, reader)
 
-    def _lose_place(self, now: datetime, reader: Reader) -> None:
+    def _lose_place(self, chance: Random, now: datetime, reader: Reader) -> None:
         """Make the reader read again, so seldom that what it skipped otherwise stays skipped."""
         if self._to_lose and now >= self._began + timedelta(days=self._to_lose[0]):
             self._to_lose = self._to_lose[1:]
+            self._deliver(chance, [], [self._notice()], now - timedelta(days=3))  # the re-reading must reach that far
             if self._to_lose:
                 self.mailbox.renumber()
             else:
