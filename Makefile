@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: help demo test lint unit bench fuzz setup servers clean
+.PHONY: help demo test lint unit bench budget fuzz setup servers clean
 
 help:
 	@echo "make demo   run the main job on real notices and show the result (no server, no root)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint   format, lint, types and doors only"
 	@echo "make unit   the tests that need no server"
 	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
+	@echo "make budget what reading an inbox costs: round trips and bytes, on a real server"
 	@echo "make fuzz   coverage-guided fuzzing for SECONDS (a minute); from atheris, installed on first use"
 
 # The virtual environment, with every version pinned by constraints.txt.
@@ -43,6 +44,9 @@ test: setup servers lint
 
 bench: setup
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/bench.py $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
+
+budget: setup servers
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/budget.py
 
 fuzz: setup
 	@$(BIN)/python -c "import atheris" 2> /dev/null || $(BIN)/python -m pip install -qq -e '.[fuzz]'

@@ -25,7 +25,6 @@ SEARCHES: Final = 40
 _MAX_UID: Final = 2**32
 _EPOCH: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _HEADER_FIELDS: Final = f"BODY.PEEK[HEADER.FIELDS ({' '.join(ENVELOPE_HEADERS)})]<0.{HEADER_LIMIT}>"
-_JUNK_NAMES: Final = frozenset({"junk", "spam", "junk e-mail", "junk email", "bulk mail"})
 _NOT_A_FOLDER: Final = frozenset({b"\\noselect", b"\\nonexistent"})
 
 
@@ -54,14 +53,6 @@ def status(client: IMAPClient, folder: str) -> Status | None:
 def folder_names(client: IMAPClient) -> set[str]:
     """Return the names of the folders that hold mail."""
     return {"INBOX" if name.upper() == "INBOX" else name for _, name, _ in listing(client)}
-
-
-def junk_folder(client: IMAPClient) -> str | None:
-    """Return the folder marked as junk (RFC 6154, 2), else one with a usual name. One LIST, whatever it finds."""
-    folders = list(listing(client))
-    marked = [name for attributes, name, _ in folders if b"\\junk" in attributes]
-    named = [name for _, name, last in folders if last.lower() in _JUNK_NAMES]
-    return next(iter(marked + named), None)
 
 
 def listing(client: IMAPClient) -> Iterator[tuple[frozenset[bytes], str, str]]:

@@ -15,25 +15,47 @@ MARKS: Final[Mapping[bytes, FolderRole]] = {  # RFC 6154, 2
     b"\\archive": FolderRole.ARCHIVE,
     b"\\sent": FolderRole.SENT,
 }
-NAMES: Final[Mapping[str, FolderRole]] = {  # of servers that mark none
-    "inbox": FolderRole.INBOX,
-    "junk": FolderRole.JUNK,
-    "spam": FolderRole.JUNK,
-    "junk e-mail": FolderRole.JUNK,
-    "junk email": FolderRole.JUNK,
-    "bulk mail": FolderRole.JUNK,
-    "archive": FolderRole.ARCHIVE,
-    "archives": FolderRole.ARCHIVE,
-    "sent": FolderRole.SENT,
-    "sent items": FolderRole.SENT,
-    "sent mail": FolderRole.SENT,
-    "sent messages": FolderRole.SENT,
+NAMES: Final[Mapping[str, FolderRole]] = {  # of servers that mark none, or hide their marks from old clients
+    name: role
+    for role, names in {
+        FolderRole.JUNK: (
+            "junk|spam|junk e-mail|junk email|junk mail|bulk mail|bulk|"
+            "spamverdacht|junk-e-mail|courrier indésirable|indésirables|correo no deseado|posta indesiderata|"
+            "lixo eletrônico|lixo eletrónico|ongewenste e-mail|skräppost|søppelpost|uønsket e-post|uønsket e-mail|"
+            "uønsket mail|roskaposti|wiadomości-śmieci|nevyžádaná pošta|нежелательная почта|спам|"
+            "迷惑メール|垃圾邮件|垃圾郵件|정크 메일"
+        ),
+        FolderRole.ARCHIVE: (
+            "archive|archives|archiv|archivo|archivio|arquivo|arquivo morto|archief|arkiv|arkisto|archiwum|архив|"
+            "アーカイブ|存档|封存|보관"
+        ),
+        FolderRole.SENT: (
+            "sent|sent items|sent mail|sent messages|"
+            "gesendet|gesendete objekte|gesendete elemente|éléments envoyés|envoyés|messages envoyés|"
+            "enviados|elementos enviados|itens enviados|posta inviata|inviata|inviati|verzonden|verzonden items|"
+            "skickat|skickade objekt|sendt|sendt post|sendte elementer|lähetetyt|elementy wysłane|wysłane|"
+            "odeslaná pošta|отправленные|送信済みアイテム|送信済みメール|已发送|已发送邮件|寄件備份|보낸 편지함"
+        ),
+    }.items()
+    for name in names.split("|")
 }
 _SENT_FIELDS: Final = f"BODY.PEEK[HEADER.FIELDS ({' '.join(SENT_HEADERS)})]<0.{HEADER_LIMIT}>"
 
 
+def by_name_or_role(chosen: str) -> str | FolderRole:
+    r"""Read a folder's name as a person writes it: ``\Junk`` means the junk folder, whatever it is called."""
+    if chosen.upper() in ("INBOX", r"\INBOX"):
+        return "INBOX"
+    return MARKS.get(chosen.lower().encode(), chosen)
+
+
+def role_name(role: FolderRole) -> str:
+    r"""Return how a person writes a role: ``\Junk``."""
+    return f"\\{role.capitalize()}"
+
+
 def roles(client: IMAPClient) -> dict[str, FolderRole | None]:
-    """Return each folder's name and role; a mark counts for more than a name, and each role stands once."""
+    """Return each folder's name and role; a mark counts for more than a name, and each role stands once. One LIST."""
     folders = list(listing(client))
     found: dict[str, FolderRole | None] = {name: None for _, name, _ in folders}
     taken: set[FolderRole] = set()
@@ -43,11 +65,17 @@ def roles(client: IMAPClient) -> dict[str, FolderRole | None]:
             found[name] = role
             taken.add(role)
 
+    for _, name, _ in folders:
+        take(name, FolderRole.INBOX if name.upper() == "INBOX" else None)
     for attributes, name, _ in folders:
         take(name, next((MARKS[mark] for mark in attributes if mark in MARKS), None))
-    for _, name, last in folders:
+    for _, name, last in sorted(folders, key=lambda folder: len(folder[1]) - len(folder[2])):  # Junk before Old/Junk
         take(name, NAMES.get(last.lower()))
     return found
+
+
+def folders_by_role(client: IMAPClient) -> dict[FolderRole, str]:
+    return {role: name for name, role in roles(client).items() if role}
 
 
 def sent_messages(client: IMAPClient, since: datetime, until: datetime) -> Iterator[tuple[int, Mapping[bytes, Any]]]:

@@ -5,7 +5,7 @@ An idle poll asks one STATUS per folder and opens none.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -28,8 +28,8 @@ __all__ = ["ImapConnector", "ImapDoorbell"]
 PAGE: Final = 200
 """Messages in one page."""
 
-POLLED: Final = (FolderRole.INBOX, FolderRole.JUNK)
-"""What is read where no folders are chosen."""
+POLLED: Final = ("INBOX", FolderRole.JUNK)
+"""What is read where no folders are chosen: folders by name or by what they are for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a `Cursor` says: the moment that the first poll was given, a place in each folder, and which one is junk."""
+    """What a `Cursor` says: the first poll's moment, a place in each folder, and folders that were found by a role."""
 
     since: datetime
     places: Mapping[str, Place]
-    junk: str | None = None
+    roles: Mapping[FolderRole, str] = field(default_factory=dict)
 
     @classmethod
     def from_cursor(cls, cursor: Cursor) -> Self:
         try:
             fields = json.loads(cursor)
             places = {folder: Place(*map(int, place)) for folder, place in fields["folders"].items()}
-            return cls(datetime.fromisoformat(fields["since"]), places, fields["junk"])
+            roles = {FolderRole(role): str(name) for role, name in fields["roles"].items()}
+            return cls(datetime.fromisoformat(fields["since"]), places, roles)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise CursorExpired(
                 "This inbox's reading position can't be read: its recent mail is read again."
@@ -66,7 +67,8 @@ class Reading:
 
     def cursor(self) -> Cursor:
         places = {name: [place.uidvalidity, place.last, place.walk_end] for name, place in self.places.items()}
-        return Cursor(json.dumps({"since": self.since.isoformat(), "folders": places, "junk": self.junk}))
+        fields = {"since": self.since.isoformat(), "folders": places, "roles": dict(self.roles)}
+        return Cursor(json.dumps(fields))
 
     def place(self, folder: str, status: Status) -> Place:
         """Return where to read on. A folder that is new to us is walked like at a first poll, so none is skipped."""
@@ -83,7 +85,8 @@ class ImapConnector:
 
     def __init__(self, settings: ImapSettings, credentials: CredentialStore, dial: Dial = dial) -> None:
         self._session = ImapSession(settings, credentials, dial)
-        self._chosen = tuple("INBOX" if name.upper() == "INBOX" else name for name in settings.folders)
+        self._chosen = tuple(map(named.by_name_or_role, settings.folders))
+        self._walk: tuple[Cursor, Mapping[str, Status]] | None = None  # the last page's cursor, where more waits
 
     def poll(self, since: Cursor | datetime) -> Page:
         # INTERNALDATE counts whole seconds: what came within the first one counts.
@@ -92,11 +95,19 @@ class ImapConnector:
             if isinstance(since, datetime)
             else Reading.from_cursor(since)
         )
+        (known, statuses), self._walk = self._walk or ("", {}), None
         with self._session.use() as client:
-            self._session.deselect()
-            # All before any reading: what arrives meanwhile has a higher UID and waits for the next poll.
-            reading, statuses = self._statuses(client, reading)
-            return self._page(client, reading, statuses)
+            if walking := known == since:
+                # A large folder costs its server most when it is opened: it stays open from page to page.
+                page = self._page(client, reading, statuses)
+            else:
+                self._leave()
+                # All before any reading: what arrives meanwhile has a higher UID and waits for the next poll.
+                reading, statuses = self._statuses(client, reading)
+                page = self._page(client, reading, statuses)
+        if page.has_more:
+            self._walk = page.cursor, statuses
+        return replace(page, has_more=page.has_more or walking)  # what has come since the first page is asked for last
 
     def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
         folder, uidvalidity, uid = _parse_ref(ref)
@@ -108,17 +119,16 @@ class ImapConnector:
 
     def folders(self) -> Sequence[Folder]:
         with self._session.use() as client:
-            self._session.deselect()
-            roles = named.roles(client)
-            polled = set(self._chosen or (name for name, role in roles.items() if role in POLLED))
+            self._leave()
+            polled = self._chosen or POLLED
             return [
-                Folder(name=name, role=role, polled=name in polled, messages=_count(client, name))
-                for name, role in roles.items()
+                Folder(name=name, role=role, polled=name in polled or role in polled, messages=_count(client, name))
+                for name, role in named.roles(client).items()
             ]
 
     def sent(self, since: datetime, until: datetime) -> Sequence[Envelope]:
         with self._session.use() as client:
-            folder = next((name for name, role in named.roles(client).items() if role is FolderRole.SENT), None)
+            folder = named.folders_by_role(client).get(FolderRole.SENT)
             if folder is None:
                 return []
             uidvalidity = self._session.select(folder)
@@ -132,17 +142,25 @@ class ImapConnector:
         self._session.logout()
 
     def _statuses(self, client: IMAPClient, reading: Reading) -> tuple[Reading, dict[str, Status]]:
-        """Return the STATUS of each folder to read. The junk folder is looked for until the cursor names it."""
-        if self._chosen:
-            return replace(reading, junk=None), {name: _status(client, name) for name in self._chosen}
-        statuses = {"INBOX": _status(client, "INBOX")}
-        junk = reading.junk
-        status = ask.status(client, junk) if junk else None
-        if status is None and (junk := ask.junk_folder(client)):  # none yet, or it has another name now
-            status = ask.status(client, junk)
-        if status is None or junk is None:
-            return replace(reading, junk=None), statuses
-        return replace(reading, junk=junk), statuses | {junk: status}
+        """Return the STATUS of each folder to read. A role's folder is looked for until the cursor names it."""
+        statuses: dict[str, Status] = {}
+        roles: dict[FolderRole, str] = {}
+        existing: Mapping[FolderRole, str] | None = None
+        for wanted in self._chosen or POLLED:
+            if not isinstance(wanted, FolderRole):
+                statuses[wanted] = _status(client, wanted)
+                continue
+            name = reading.roles.get(wanted)
+            status = ask.status(client, name) if name else None
+            if status is None:  # none yet, or it has another name now
+                existing = named.folders_by_role(client) if existing is None else existing
+                name = existing.get(wanted)
+                status = ask.status(client, name) if name else None
+            if name and status:
+                roles[wanted], statuses[name] = name, status
+            elif self._chosen:
+                raise _no_folder(client, named.role_name(wanted))
+        return replace(reading, roles=roles), statuses
 
     def _page(self, client: IMAPClient, reading: Reading, statuses: Mapping[str, Status]) -> Page:
         envelopes: list[Envelope] = []
@@ -158,6 +176,15 @@ class ImapConnector:
             places[folder] = place
             has_more = has_more or place.last < status.top
         return Page(envelopes=tuple(envelopes), cursor=replace(reading, places=places).cursor(), has_more=has_more)
+
+    def _leave(self) -> None:
+        """Leave the open folder. A server may refuse CLOSE, though it mustn't here (RFC 3501, 6.4.2): so be it."""
+        try:
+            self._session.deselect()
+        except IMAPClientAbortError:
+            raise
+        except IMAPClientError:
+            pass
 
     def _select_again(self, client: IMAPClient, folder: str) -> int:
         try:
@@ -178,15 +205,24 @@ def _count(client: IMAPClient, folder: str) -> int | None:
 def _status(client: IMAPClient, folder: str) -> Status:
     status = ask.status(client, folder)
     if status is None:
-        existing = ", ".join(sorted(ask.folder_names(client))[:20])
-        raise Misconfigured(f"There is no folder {folder!r} in this inbox: choose among {existing}.")
+        raise _no_folder(client, folder)
     return status
 
 
+def _no_folder(client: IMAPClient, wanted: str) -> Misconfigured:
+    existing = ", ".join(sorted(ask.folder_names(client))[:20])
+    return Misconfigured(f"There is no folder {wanted!r} in this inbox: choose among {existing}.")
+
+
 def _search(client: IMAPClient, place: Place, status: Status, since: datetime, room: int) -> tuple[list[int], Place]:
-    """Return the next UIDs, at most `room`, and the place up to which this covers the folder. UIDs may be sparse."""
+    """Return the next UIDs, at most `room`, and the place up to which this covers the folder. UIDs may be sparse.
+
+    So few that all have room aren't searched for: a FETCH passes over those that aren't there (RFC 3501, 6.4.8).
+    """
     found: list[int] = []
     low = place.last + 1
+    if place.walk_end < low and status.top - place.last <= room:
+        return list(range(low, status.top + 1)), replace(place, last=status.top)
     for span in ask.spans(status.messages):
         if low > status.top or len(found) >= room:
             break

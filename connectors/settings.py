@@ -38,8 +38,9 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImapSettings:
-    """An IMAP inbox. `folders` empty means INBOX and the server's junk folder; timeouts are in seconds.
+    r"""An IMAP inbox. `folders` empty means INBOX and the server's junk folder; timeouts are in seconds.
 
+    ``\Junk``, ``\Archive`` and ``\Sent`` name the folders that are for that, in whatever language.
     `authserv_id` is the name under which this provider writes Authentication-Results (RFC 8601, 2.5), if it does.
     """
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.live.mailstack import MailStack
 from tests.live.servers import Postgres, postgres_server, redis_server
+from tests.live.weak import weak_server
 
 
 def pytest_configure() -> None:
@@ -19,6 +20,13 @@ def mail_stack() -> Iterator[MailStack]:
     """Dovecot and Postfix on loopback."""
     with MailStack() as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def weak_port() -> Iterator[int]:
+    """A weak IMAP server on loopback."""
+    with weak_server() as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ FIRST_BACKOFF: Final = timedelta(seconds=30)
 LONGEST_BACKOFF: Final = timedelta(hours=1)
 JITTER: Final = 0.15
 """Share of an interval by which it is shortened or lengthened, so that inboxes don't march in step."""
+SPREAD: Final = timedelta(minutes=1)
+"""How far inboxes are spread that a server has asked for patience, so that they don't come back at one stroke."""
 
 LEASE: Final = timedelta(minutes=6)
 """How long a poll may hold an inbox: longer than a task may run (see `worker.app`)."""
@@ -25,5 +27,5 @@ def after_failure(now: datetime, failures: int, error: Exception, chance: Random
     backoff = min(FIRST_BACKOFF * 2 ** min(failures, 10), LONGEST_BACKOFF)
     wait: timedelta = backoff * chance.uniform(1 - JITTER, 1 + JITTER)
     if isinstance(error, Throttled):
-        wait = max(wait, error.retry_after * chance.uniform(1, 1 + JITTER))
+        wait = max(wait, error.retry_after + SPREAD * chance.random())
     return now + wait

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.connectors.mailboxes import ExchangeMailbox, ImapMailbox, MaildirMailbox
+from tests.connectors.mailboxes import ExchangeMailbox, ImapMailbox, MaildirMailbox, WeakMailbox
 from tests.fakes.ews.server import FakeExchange
 
 
@@ -24,7 +24,15 @@ def exchange():
         yield ExchangeMailbox(fake)
 
 
-@pytest.fixture(params=["imap", "maildir", "exchange"])
+@pytest.fixture
+def weak(weak_port):
+    """A fresh inbox on a weak IMAP server."""
+    mailbox = WeakMailbox(weak_port)
+    yield mailbox
+    mailbox.close()
+
+
+@pytest.fixture(params=["imap", "weak", "maildir", "exchange"])
 def mailbox(request):
     """Every kind of mailbox in turn."""
     return request.getfixturevalue(request.param)

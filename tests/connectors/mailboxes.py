@@ -1,5 +1,6 @@
 """Mailboxes under test: what the contract suite needs to do to a mailbox from outside."""
 
+import imaplib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -9,14 +10,26 @@ from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Protocol
 
-from connectors import Connector, Cursor, Envelope, ExchangeSettings, ImapSettings, MaildirSettings, Security, SignIn
+from connectors import (
+    Connector,
+    Cursor,
+    Envelope,
+    ExchangeSettings,
+    ImapSettings,
+    MaildirSettings,
+    Security,
+    SignIn,
+    dial,
+)
 from connectors.exchange import ExchangeConnector
 from connectors.imap import ImapConnector
 from connectors.maildir import MaildirConnector
-from connectors.network import dial
 from tests.fakes.ews.server import FakeExchange
 from tests.fakes.imap import FakeImap
+from tests.fakes.wire import Wire
 from tests.live.mailstack import MailStack, message_id
+from tests.live.weak import PASSWORD as WEAK_PASSWORD
+from tests.live.weak import USER, sign_in
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _numbers = itertools.count(1)
@@ -51,19 +64,25 @@ class Password:
 
 @dataclass
 class ImapMailbox:
+    """An inbox on the tests' Dovecot. With a `wire` its connectors go over that, and without TLS."""
+
     stack: MailStack
     address: str = ""
+    wire: Wire | None = None
     _connectors: list[Connector] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.address = self.address or self.stack.fresh_inbox()
 
     def settings(self, **changes) -> ImapSettings:
-        where = {"host": "localhost", "port": self.stack.ports.imaps, "ca_file": self.stack.ca_file}
+        where: dict = {"host": "localhost", "port": self.stack.ports.imaps, "ca_file": self.stack.ca_file}
+        if self.wire:
+            where = {"host": "127.0.0.1", "port": self.stack.ports.imap, "security": Security.NONE}
         return ImapSettings(**where | {"username": self.address, "read_timeout": 20.0} | changes)
 
     def connector(self, password: str | None = None, **changes) -> ImapConnector:
-        connector = ImapConnector(self.settings(**changes), Password(password or self.stack.password))
+        secret = Password(password or self.stack.password)
+        connector = ImapConnector(self.settings(**changes), secret, self.wire or dial)
         self._connectors.append(connector)
         return connector
 
@@ -78,6 +97,52 @@ class ImapMailbox:
 
     def expire_cursor(self) -> None:
         self.stack.set_uid_validity(424242, user=self.address)
+
+    def close(self) -> None:
+        for connector in self._connectors:
+            connector.close()
+
+
+@dataclass
+class WeakMailbox:
+    """The only mailbox of the weak server, emptied: its UIDs go on, and its folders are new but for the INBOX."""
+
+    port: int
+    _connectors: list[Connector] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        with sign_in(self.port) as imap:
+            for folder in ("Junk", "Sent"):
+                imap.delete(folder)
+                imap.create(folder)
+            imap.select("INBOX")
+            imap.store("1:*", "+FLAGS", "(\\Deleted)")
+            imap.expunge()
+
+    def connector(self, **changes) -> ImapConnector:
+        where = {"host": "127.0.0.1", "port": self.port, "security": Security.NONE, "username": USER}
+        connector = ImapConnector(ImapSettings(**where | {"read_timeout": 20.0} | changes), Password(WEAK_PASSWORD))
+        self._connectors.append(connector)
+        return connector
+
+    def deliver_all(self, messages, folder="INBOX", at=None) -> None:
+        date = imaplib.Time2Internaldate((at or datetime.now(UTC)).astimezone())
+        with sign_in(self.port) as imap:
+            for raw in messages:
+                answer, words = imap.append(folder, None, date, raw)
+                assert answer == "OK", words
+
+    def remove(self, raw: bytes) -> None:
+        with sign_in(self.port) as imap:
+            imap.select("INBOX")
+            _, (found,) = imap.search(None, "HEADER", "Message-ID", message_id(raw))
+            imap.store(found.decode(), "+FLAGS", "(\\Deleted)")
+            imap.expunge()
+
+    def is_untouched(self) -> bool:
+        with sign_in(self.port) as imap:
+            imap.select("INBOX", readonly=True)
+            return imap.search(None, "SEEN") == ("OK", [b""])
 
     def close(self) -> None:
         for connector in self._connectors:

@@ -6,7 +6,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connectors import CursorExpired, FolderRole, MessageGone
-from tests.connectors.mailboxes import LONG_AGO, ago, decoded, ids, ids_of, message, messages, pages, read_all
+from tests.connectors.mailboxes import (
+    LONG_AGO,
+    WeakMailbox,
+    ago,
+    decoded,
+    ids,
+    ids_of,
+    message,
+    messages,
+    pages,
+    read_all,
+)
 
 
 def test_a_first_poll_that_finds_nothing_returns_a_cursor_that_finds_later_mail(mailbox):
@@ -171,6 +182,8 @@ def test_a_huge_header_hides_neither_the_message_nor_the_others(mailbox):
 
 @pytest.mark.parametrize("raw", [b"no header at all\r\n", b"\r\nbody\r\n", b": \r\n\r\n", b"Subject\r\n\tx\r\n"])
 def test_a_message_without_headers_still_has_an_envelope(mailbox, raw):
+    if isinstance(mailbox, WeakMailbox) and b"\r\n\r\n" not in b"\r\n" + raw:
+        pytest.skip("pymap 0.36 loses the last byte of a message that ends in its header")
     mailbox.deliver_all([raw])
     (envelope,) = mailbox.connector().poll(LONG_AGO).envelopes
     assert not envelope.headers

@@ -78,7 +78,7 @@ def test_an_emptied_folder(imap):
 def test_an_idle_poll_opens_no_folder_and_lists_none():
     with FakeImap() as fake:
         places = {"INBOX": [1, 7, 0], "Junk": [1, 7, 0]}
-        cursor = json.dumps({"since": "2026-01-01T00:00:00+00:00", "folders": places, "junk": "Junk"})
+        cursor = json.dumps({"since": "2026-01-01T00:00:00+00:00", "folders": places, "roles": {"junk": "Junk"}})
         connector = fake_connector(fake)
         connector.poll(cursor)
         connector.poll(cursor)
@@ -109,6 +109,39 @@ def test_chosen_folders_and_no_others_are_read(imap):
     assert len(imap.connector(folders=("inbox",)).poll(LONG_AGO).envelopes) == 1
 
 
+def test_folders_are_chosen_by_what_they_are_for(imap):
+    imap.deliver_all(messages(1))
+    raws = {folder: message(folder) for folder in ("Archive", "Sent", "Junk")}
+    for folder, raw in raws.items():
+        imap.deliver_all([raw], folder)
+    for chosen in (r"\Archive", r"\SENT", r"\junk"):
+        connector = imap.connector(folders=(chosen,))
+        found, cursor = read_all(connector, LONG_AGO)
+        assert ids(found) == ids_of(raws[chosen[1:].capitalize()])
+        assert [folder.name for folder in connector.folders() if folder.polled] == [chosen[1:].capitalize()]
+        assert read_all(imap.connector(folders=(chosen,)), cursor)[0] == []
+    assert len(read_all(imap.connector(folders=(r"\Inbox", "Archive", r"\Archive")), LONG_AGO)[0]) == 2
+
+
+def test_a_folder_that_is_chosen_by_its_role_has_any_name_and_is_looked_for_once():
+    listing = '* LIST () "/" INBOX\r\n* LIST (\\Archive) "/" "P&APU-himõte"'.replace("õ", "&APU-")
+    with FakeImap({"LIST": listing + "\r\n{tag} OK done"}) as fake:
+        connector = fake_connector(fake, folders=("INBOX", r"\Archive"))
+        cursor = connector.poll(datetime.now(UTC)).cursor
+        connector.poll(cursor)
+        connector.close()
+    assert list(json.loads(cursor)["folders"]) == ["INBOX", "Põhimõte"]
+    assert [command.split()[0] for command in fake.commands].count("LIST") == 1
+
+
+def test_a_role_that_no_folder_has():
+    with FakeImap() as fake:
+        connector = fake_connector(fake, folders=(r"\Archive",))
+        with pytest.raises(Misconfigured, match=r"no folder '\\\\Archive' in this inbox: choose among INBOX"):
+            connector.poll(datetime.now(UTC))
+        connector.close()
+
+
 def test_a_folder_that_is_chosen_later_is_read_since_the_first_moment(imap):
     imap.deliver_all([message("Old")], "Archive", at=ago(days=9))
     imap.deliver_all([raw := message("New")], "Archive", at=ago(days=1))
@@ -137,8 +170,8 @@ def test_a_junk_folder_that_moves_is_found_again(imap):
     connector = imap.connector()
     _, cursor = read_all(connector, ago(days=1))
     fields = json.loads(cursor)
-    fields["junk"] = "Former junk"
-    fields["folders"][fields["junk"]] = fields["folders"].pop("Junk")
+    fields["roles"]["junk"] = "Former junk"
+    fields["folders"]["Former junk"] = fields["folders"].pop("Junk")
     imap.deliver_all([raw := message()], "Junk")
     assert ids(read_all(connector, json.dumps(fields))[0]) == ids_of(raw)
 
@@ -158,15 +191,27 @@ def test_an_inbox_without_junk_folder_looks_for_one_again():
         ('* LIST (\\HasNoChildren \\Junk) "/" "Uønsket"', "Uønsket"),
         ('* LIST (\\HasNoChildren) "." INBOX.Spam', "INBOX.Spam"),
         ('* LIST () "/" "Junk E-mail"', "Junk E-mail"),
+        ('* LIST () "/" Old/Junk\r\n* LIST () "/" Junk', "Junk"),
+        ('* LIST () "/" Spam\r\n* LIST (\\Junk) "/" "Bruxelles"', "Bruxelles"),
+        ('* LIST () "/" "Uønsket e-post"', "Uønsket e-post"),
         ('* LIST (\\Noselect \\Junk) "/" Junk', None),
         ("* LIST () NIL Archive", None),
         ('* LIST (\\NonExistent) "/" Spam\r\n* LIST () "/" "[Gmail]/Spam"', "[Gmail]/Spam"),
     ],
 )
 def test_which_folder_is_junk(listing, junk):
-    listing = listing.replace("Uønsket", "U&APg-nsket")
+    listing = listing.replace("ø", "&APg-")
     with FakeImap({"LIST": listing + "\r\n{tag} OK done"}) as fake:
         connector = fake_connector(fake)
         cursor = connector.poll(datetime.now(UTC)).cursor
         connector.close()
     assert list(json.loads(cursor)["folders"]) == (["INBOX", junk] if junk else ["INBOX"])
+
+
+def test_a_server_that_will_not_close_a_folder_is_polled_all_the_same():
+    with FakeImap({"CLOSE": "{tag} NO [READ-ONLY] Mailbox is read-only."}) as fake:
+        connector = fake_connector(fake, folders=("INBOX",))
+        page = connector.poll(datetime.now(UTC))
+        assert connector.poll(page.cursor).envelopes == ()
+        connector.close()
+    assert "CLOSE" in fake.commands

@@ -10,7 +10,7 @@ from connectors import AuthRequired, Throttled, Unavailable
 from tests.fakes.notices import dsn
 from tests.fakes.sends import sent
 from tests.fakes.world import World
-from worker import admin, pipeline
+from worker import admin, pipeline, schedule
 from worker.domain import Action, DeliveryReport, Kind, RecipientReport
 from worker.store import notices
 from worker.store.database import reading
@@ -155,6 +155,33 @@ def test_a_slow_server_takes_no_longer_than_a_task_has_and_loses_nothing(world: 
                 attached += pipeline.process(world.context, inbox_id, batch, "task").get(NoticeState.ATTACHED, 0)
                 assert world.now - begun <= timedelta(seconds=150)
     assert attached == 12
+
+
+def test_refused_credentials_stop_all_reading_until_a_person_reconnects(world: World):
+    inbox = world.inbox()
+    token = pipeline.claim(world.context, inbox.id)
+    assert token is not None
+    mailbox = world.mailboxes["acme/alice"]
+    mailbox.broken = lambda: AuthRequired("The password was refused: give a new one.")
+    pipeline.poll(world.context, inbox.id, token)
+    mailbox.broken = None
+    for _ in range(50):
+        world.now += timedelta(days=1)
+        assert pipeline.claim_due(world.context) == []
+    admin.resume(world.context, admin.the_inbox(world.context, inbox.name, "acme"))
+    assert [each for each, _ in pipeline.claim_due(world.context)] == [inbox.id]
+
+
+def test_an_inbox_is_not_polled_a_second_before_its_server_allows(world: World):
+    inbox = world.inbox()
+    token = pipeline.claim(world.context, inbox.id)
+    assert token is not None
+    world.mailboxes["acme/alice"].broken = lambda: Throttled("Patience.", timedelta(minutes=40))
+    pipeline.poll(world.context, inbox.id, token)
+    world.now += timedelta(minutes=40) - timedelta(seconds=1)
+    assert pipeline.claim_due(world.context) == []
+    world.now += timedelta(seconds=1) + schedule.SPREAD
+    assert [each for each, _ in pipeline.claim_due(world.context)] == [inbox.id]
 
 
 def test_a_notice_that_vanished_is_done(world: World):
