@@ -103,7 +103,7 @@ class Http:
         place = urlsplit(url)
         host = place.hostname or ""
         if place.scheme != "https" and host not in LOOPBACK:
-            raise Misconfigured(f"{url.partition('?')[0]} isn't https, and secrets travel by nothing else: correct it.")
+            raise Misconfigured(f"The address at {host} isn't https, and secrets travel by nothing else: correct it.")
         slow = Unavailable(f"{host} was too slow: no end after {CALL_LIMIT:g} s.")
         try:
             with self._deadline():

@@ -67,6 +67,13 @@ class _Client(IMAPClient):  # type: ignore[misc] # imapclient ships no types
                 spend(len(line))
                 return line
 
+            def _get_capabilities(self) -> None:
+                told = self.untagged_responses.pop("CAPABILITY", None)  # by the greeting (RFC 3501, 7.1)
+                if told:
+                    self.capabilities = tuple(told[-1].decode("ascii", "replace").upper().split())
+                else:
+                    super()._get_capabilities()
+
             def _create_socket(self, _timeout: float | None = None) -> socket:
                 return open_socket()
 

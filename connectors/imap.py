@@ -6,7 +6,7 @@ An idle poll asks one STATUS per folder and opens none.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 from imapclient import IMAPClient
@@ -28,8 +28,12 @@ __all__ = ["ImapConnector", "ImapDoorbell"]
 PAGE: Final = 200
 """Messages in one page."""
 
-POLLED: Final = ("INBOX", FolderRole.JUNK)
-"""What is read where no folders are chosen: folders by name or by what they are for."""
+POLLED: Final = ("INBOX", FolderRole.JUNK, FolderRole.ARCHIVE)
+"""What is read where no folders are chosen: folders by name or by what they are for. The archive, because a person who
+puts a notice away between two polls must not hide it from us."""
+
+LOOK_AGAIN: Final = timedelta(hours=1)
+"""When a folder is looked for again that an inbox didn't have; a LIST at each poll would cost more than the poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a `Cursor` says: the first poll's moment, a place in each folder, and folders that were found by a role."""
+    """What a `Cursor` says: the first poll's moment, a place in each folder, and folders that were found by a role.
+
+    `looked_at` is when folders were last looked for by their roles.
+    """
 
     since: datetime
     places: Mapping[str, Place]
     roles: Mapping[FolderRole, str] = field(default_factory=dict)
+    looked_at: datetime | None = None
 
     @classmethod
     def from_cursor(cls, cursor: Cursor) -> Self:
@@ -59,7 +67,8 @@ class Reading:
             fields = json.loads(cursor)
             places = {folder: Place(*map(int, place)) for folder, place in fields["folders"].items()}
             roles = {FolderRole(role): str(name) for role, name in fields["roles"].items()}
-            return cls(datetime.fromisoformat(fields["since"]), places, roles)
+            looked_at = datetime.fromisoformat(fields["looked_at"]) if fields["looked_at"] else None
+            return cls(datetime.fromisoformat(fields["since"]), places, roles, looked_at)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise CursorExpired(
                 "This inbox's reading position can't be read: its recent mail is read again."
@@ -67,7 +76,8 @@ class Reading:
 
     def cursor(self) -> Cursor:
         places = {name: [place.uidvalidity, place.last, place.walk_end] for name, place in self.places.items()}
-        fields = {"since": self.since.isoformat(), "folders": places, "roles": dict(self.roles)}
+        looked_at = self.looked_at.isoformat(timespec="seconds") if self.looked_at else None
+        fields = {"since": self.since.isoformat(), "folders": places, "roles": dict(self.roles), "looked_at": looked_at}
         return Cursor(json.dumps(fields))
 
     def place(self, folder: str, status: Status) -> Place:
@@ -142,7 +152,9 @@ class ImapConnector:
         self._session.logout()
 
     def _statuses(self, client: IMAPClient, reading: Reading) -> tuple[Reading, dict[str, Status]]:
-        """Return the STATUS of each folder to read. A role's folder is looked for until the cursor names it."""
+        """Return the STATUS of each folder to read. A role that no folder had is looked for again now and then."""
+        now = datetime.now(UTC)
+        look = reading.looked_at is None or not now - LOOK_AGAIN < reading.looked_at <= now
         statuses: dict[str, Status] = {}
         roles: dict[FolderRole, str] = {}
         existing: Mapping[FolderRole, str] | None = None
@@ -152,7 +164,7 @@ class ImapConnector:
                 continue
             name = reading.roles.get(wanted)
             status = ask.status(client, name) if name else None
-            if status is None:  # none yet, or it has another name now
+            if status is None and (name or look or self._chosen):  # it has another name now, or there is one at last
                 existing = named.folders_by_role(client) if existing is None else existing
                 name = existing.get(wanted)
                 status = ask.status(client, name) if name else None
@@ -160,7 +172,8 @@ class ImapConnector:
                 roles[wanted], statuses[name] = name, status
             elif self._chosen:
                 raise _no_folder(client, named.role_name(wanted))
-        return replace(reading, roles=roles), statuses
+        looked_at = reading.looked_at if existing is None else now
+        return replace(reading, roles=roles, looked_at=looked_at), statuses
 
     def _page(self, client: IMAPClient, reading: Reading, statuses: Mapping[str, Status]) -> Page:
         envelopes: list[Envelope] = []

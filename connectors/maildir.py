@@ -32,11 +32,12 @@ SEEN_LIMIT: Final = 2_000
 """How many names a cursor remembers of a folder's overlap; where mail comes faster, the overlap is shorter."""
 
 JUNK: Final = ".Junk"
+ARCHIVE: Final = ".Archive"
 SENT: Final = ".Sent"
 ROLES: Final = {
     "INBOX": FolderRole.INBOX,
     JUNK: FolderRole.JUNK,
-    ".Archive": FolderRole.ARCHIVE,
+    ARCHIVE: FolderRole.ARCHIVE,
     SENT: FolderRole.SENT,
 }
 
@@ -159,8 +160,8 @@ class MaildirConnector:
         if not files.is_maildir(self._root):
             raise Misconfigured(f"{self._root} is no Maildir: name a folder that holds the folders new and cur.")
         if not self._chosen:
-            junk = self._root / JUNK
-            return {"INBOX": self._root} | ({JUNK: junk} if files.is_maildir(junk) else {})
+            others = {name: self._root / name for name in (JUNK, ARCHIVE)}
+            return {"INBOX": self._root} | {name: path for name, path in others.items() if files.is_maildir(path)}
         return {folder: self._existing(folder) for folder in self._chosen}
 
     def _existing(self, folder: str) -> Path:

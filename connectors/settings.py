@@ -38,7 +38,7 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImapSettings:
-    r"""An IMAP inbox. `folders` empty means INBOX and the server's junk folder; timeouts are in seconds.
+    r"""An IMAP inbox. `folders` empty means INBOX, junk and archive; timeouts are in seconds.
 
     ``\Junk``, ``\Archive`` and ``\Sent`` name the folders that are for that, in whatever language.
     `authserv_id` is the name under which this provider writes Authentication-Results (RFC 8601, 2.5), if it does.
@@ -78,7 +78,10 @@ class ExchangeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaildirSettings:
-    """A Maildir on disk. `folders` empty means its inbox and ``.Junk`` where there is one (Maildir++ names)."""
+    """A Maildir on disk.
+
+    `folders` empty means its inbox, and ``.Junk`` and ``.Archive`` where there are such (Maildir++ names).
+    """
 
     path: str
     folders: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """What is peculiar to IMAP: UIDs, UIDVALIDITY, folders, and servers that differ from the book."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -78,7 +78,8 @@ def test_an_emptied_folder(imap):
 def test_an_idle_poll_opens_no_folder_and_lists_none():
     with FakeImap() as fake:
         places = {"INBOX": [1, 7, 0], "Junk": [1, 7, 0]}
-        cursor = json.dumps({"since": "2026-01-01T00:00:00+00:00", "folders": places, "roles": {"junk": "Junk"}})
+        fields = {"since": "2026-01-01T00:00:00+00:00", "folders": places, "roles": {"junk": "Junk"}}
+        cursor = json.dumps(fields | {"looked_at": datetime.now(UTC).isoformat()})  # there is no archive
         connector = fake_connector(fake)
         connector.poll(cursor)
         connector.poll(cursor)
@@ -154,7 +155,7 @@ def test_folders_that_are_no_longer_chosen_are_left(imap):
     _, cursor = read_all(imap.connector(folders=("INBOX", "Archive")), LONG_AGO)
     imap.deliver_all([message()], "Archive")
     imap.deliver_all([raw := message()], "Junk")
-    assert ids(read_all(imap.connector(), cursor)[0]) == ids_of(raw)
+    assert ids(read_all(imap.connector(folders=("INBOX", "Junk")), cursor)[0]) == ids_of(raw)
 
 
 def test_a_deleted_folder_takes_its_messages_along(imap):
@@ -176,13 +177,26 @@ def test_a_junk_folder_that_moves_is_found_again(imap):
     assert ids(read_all(connector, json.dumps(fields))[0]) == ids_of(raw)
 
 
-def test_an_inbox_without_junk_folder_looks_for_one_again():
+def test_an_inbox_without_junk_folder_looks_for_one_again_after_an_hour():
+    def asked() -> int:
+        return sum(command.startswith("LIST") for command in fake.commands)
+
     with FakeImap() as fake:
         connector = fake_connector(fake)
-        first = connector.poll(datetime.now(UTC))
-        connector.poll(first.cursor)
+        cursor = connector.poll(datetime.now(UTC)).cursor
+        cursor = connector.poll(cursor).cursor
+        assert asked() == 1
+        for then in (ago(minutes=61), datetime.now(UTC) + timedelta(hours=2)):  # and where a clock once ran ahead
+            before = asked()
+            connector.poll(json.dumps(json.loads(cursor) | {"looked_at": then.isoformat()}))
+            assert asked() == before + 1
         connector.close()
-    assert [command for command in fake.commands if command.startswith("LIST")] == ['LIST "" "*"'] * 2
+
+
+def test_the_archive_is_read_too_so_that_nobody_hides_a_notice_by_putting_it_away(imap):
+    _, cursor = read_all(imap.connector(), LONG_AGO)
+    imap.deliver_all([raw := message()], "Archive")
+    assert ids(read_all(imap.connector(), cursor)[0]) == ids_of(raw)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +209,7 @@ def test_an_inbox_without_junk_folder_looks_for_one_again():
         ('* LIST () "/" Spam\r\n* LIST (\\Junk) "/" "Bruxelles"', "Bruxelles"),
         ('* LIST () "/" "Uønsket e-post"', "Uønsket e-post"),
         ('* LIST (\\Noselect \\Junk) "/" Junk', None),
-        ("* LIST () NIL Archive", None),
+        ("* LIST () NIL Post", None),
         ('* LIST (\\NonExistent) "/" Spam\r\n* LIST () "/" "[Gmail]/Spam"', "[Gmail]/Spam"),
     ],
 )
