@@ -18,7 +18,8 @@ from typing import Final
 import pytest
 
 from connectors import Cursor, Envelope
-from tests.connectors.mailboxes import ImapMailbox, Mailbox
+from tests.connectors.mailboxes import ExchangeMailbox, ImapMailbox, Mailbox
+from tests.fakes.ews.server import FakeExchange
 from tests.fakes.notices import dsn
 from tests.fakes.wire import Cost, Wire
 from tests.live.mailstack import MailStack
@@ -136,6 +137,13 @@ def imap(stack: MailStack) -> Kind:
     return make
 
 
+@contextmanager
+def exchange(wire: Wire) -> Iterator[Mailbox]:
+    """Make a mailbox on the fake Exchange server; signing in is Basic, and NTLM adds a round trip a connection."""
+    with FakeExchange(is_validating=False) as fake:
+        yield ExchangeMailbox(fake, wire)
+
+
 def table(kinds: dict[str, Kind]) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     yield "| Connector | | Round trips | Bytes out | Bytes in |"
@@ -150,7 +158,7 @@ def main() -> None:
     """Measure and print."""
     try:
         with MailStack() as stack:
-            for line in table({"IMAP (Dovecot)": imap(stack)}):
+            for line in table({"IMAP (Dovecot)": imap(stack), "Exchange (the fake)": exchange}):
                 print(line, flush=True)
     except pytest.skip.Exception as reason:  # what the live tests need of a machine, this needs as well
         sys.exit(str(reason))

@@ -13,6 +13,7 @@ from typing import Protocol
 from connectors import (
     Connector,
     Cursor,
+    Dial,
     Envelope,
     ExchangeSettings,
     ImapSettings,
@@ -187,9 +188,10 @@ class ExchangeMailbox:
     """The first mailbox of a fake Exchange server."""
 
     fake: FakeExchange
+    wire: Dial = dial
 
     def connector(self, password: str = "secret", **changes) -> ExchangeConnector:
-        return exchange_connector(self.fake, password, **changes)
+        return exchange_connector(self.fake, password, self.wire, **changes)
 
     def deliver_all(self, messages, folder="INBOX", at=None) -> None:
         for raw in messages:

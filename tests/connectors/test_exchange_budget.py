@@ -1,31 +1,51 @@
-"""What a poll may cost. The README's table is printed by the same counting."""
+"""What reading an Exchange mailbox may cost; see test_budget."""
 
 import pytest
 
-from tests.connectors.budget_exchange import FIRST, IDLE, MIXED, ORDINARY, budget
+from tests.benchmarks.budget import FIRST, IDLE, NOTICES, ORDINARY, exchange, letter, play
+from tests.connectors.mailboxes import ExchangeMailbox, ago, read_all
+from tests.fakes.ews.server import FakeExchange
+from tests.fakes.wire import Cost, Wire
+
+LIMITS = {
+    IDLE: Cost(round_trips=3, sent=3_000, received=3_000),
+    ORDINARY: Cost(round_trips=4, sent=24_000, received=350_000),
+    NOTICES: Cost(round_trips=10, sent=32_000, received=400_000),
+    FIRST: Cost(round_trips=18, sent=260_000, received=4_000_000),
+}
+A_MESSAGE = 4 * 1024
 
 
-@pytest.fixture(scope="module")
-def cost():
-    return {each.case: each for each in budget()}
+@pytest.mark.parametrize("scene", LIMITS, ids=lambda scene: scene.name)
+def test_exchange_stays_within_its_budget(scene):
+    cost, limit = play(scene, exchange), LIMITS[scene]
+    assert cost.round_trips <= limit.round_trips
+    assert cost.sent <= limit.sent
+    assert cost.received <= limit.received
 
 
-def test_an_idle_poll_is_one_request_a_folder(cost):
-    assert cost[IDLE].round_trips == 2
-    assert cost[IDLE].answered < 4_000
+def test_an_ordinary_message_costs_its_properties_and_never_its_body():
+    idle, ordinary = (play(scene, exchange) for scene in (IDLE, ORDINARY))
+    assert ordinary.sent + ordinary.received - idle.sent - idle.received <= ORDINARY.ordinary * A_MESSAGE
 
 
-def test_an_ordinary_message_costs_4_kb_at_most_and_no_body(cost):
-    assert cost[ORDINARY].round_trips == 3
-    assert (cost[ORDINARY].answered - cost[IDLE].answered) / 100 < 4_000
+@pytest.fixture
+def mailbox():
+    with FakeExchange(is_validating=False) as fake:
+        yield ExchangeMailbox(fake, Wire())
 
 
-def test_only_notices_are_downloaded(cost):
-    assert cost[MIXED].round_trips == cost[ORDINARY].round_trips + 5
-    downloaded = cost[MIXED].answered - cost[ORDINARY].answered
-    assert downloaded < 5 * 15_000
+def test_an_idle_poll_is_one_request_a_folder(mailbox):
+    _, cursor = read_all(mailbox.connector(), ago(days=1))
+    mailbox.fake.clear()
+    mailbox.connector().poll(cursor)
+    assert mailbox.fake.operations() == ["SyncFolderItems", "SyncFolderItems"]
 
 
-def test_a_first_poll_walks_ids_only(cost):
-    assert cost[FIRST].round_trips == 4 + 1 + 1  # 2,000 in fours of 512, an empty listing, and junk
-    assert cost[FIRST].answered / 2_000 < 400
+def test_a_first_poll_walks_ids_only(mailbox):
+    mailbox.deliver_all(map(letter, range(2_000)), at=ago(days=90))
+    mailbox.wire.take()
+    read_all(mailbox.connector(), ago(days=1))
+    cost = mailbox.wire.take()
+    assert mailbox.fake.requests == 4 + 1 + 1  # 2,000 in fours of 512, an empty listing, and junk
+    assert cost.received / 2_000 < 400
