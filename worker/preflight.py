@@ -54,7 +54,7 @@ def preflight(context: Context, inbox: Inbox) -> Iterator[Step]:
         return
     try:
         place = endpoint(settings)
-        step = "folders"
+        step = "folders" if place is None else "reach"
         if place is not None:
             yield from _reach(context, inbox, place)
             step = "sign-in"

@@ -11,7 +11,7 @@ import pytest
 
 from connectors import AuthRequired, Folder, FolderRole, ImapSettings
 from connectors.endpoint import Endpoint, Greeting, endpoint, greet
-from connectors.network import dial
+from connectors.network import Guard, dial
 from tests.fakes.notices import NOW, dsn, ordinary
 from tests.fakes.world import World
 from worker import preflight as room
@@ -80,6 +80,14 @@ def test_refused_credentials_end_it_with_what_to_do(world: World):
     assert steps(world, inbox) == {"folders": ("failed", "Create an app password.")}
     inbox = replace(inbox, provider="imap", settings='{"host": "no-such-host.invalid", "username": "u"}')
     assert steps(world, inbox) == {"sign-in": ("failed", "Create an app password.")}
+
+
+def test_a_host_that_a_tenant_may_not_name_is_told_first(world: World, monkeypatch):
+    object.__setattr__(world.context, "dial", lambda _: Guard())
+    inbox = replace(world.inbox(), provider="imap", settings='{"host": "127.0.0.1", "username": "u"}')
+    (step,) = preflight(world.context, inbox)
+    assert (step.name, step.state) == ("reach", "failed")
+    assert "inside the operator's network" in step.said
 
 
 def test_a_certificate_that_expires_soon_is_told_before_it_does(world: World, monkeypatch):
