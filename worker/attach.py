@@ -6,7 +6,8 @@ among equals the latest.
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from worker.domain import (
     AccountRules,
@@ -15,12 +16,17 @@ from worker.domain import (
     BounceType,
     Event,
     EventType,
+    Evidence,
     Fault,
     Finding,
     Policy,
     SendKind,
+    SentEmail,
     address_key,
 )
+
+PATIENCE: Final = timedelta(hours=72)
+"""How long after its sending an email may be pending: HubSpot's rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,25 @@ def attach(
         address=excluded if excluded != address else None,
         events=tuple(_events(bounce, proposed, address, excluded, finding, rules)),
     )
+
+
+def give_up(bounce: Bounce, send: SentEmail | None, rules: AccountRules, now: datetime) -> Changes:
+    """Return what the passing of `PATIENCE` changes: a pending bounce that nothing has ended becomes soft.
+
+    A report that comes later still supersedes it. `send` is None where the CRM's email is no longer known.
+    """
+    said = f"No other report had come {PATIENCE // timedelta(hours=1)} hours after the email was sent."
+    soft = replace(
+        bounce,
+        verdict=replace(bounce.verdict, type=BounceType.SOFT),
+        evidence=(*bounce.evidence, Evidence(kind="time", text=said)),
+        policy=rules.policy,
+        updated_at=now,
+    )
+    kinds = [EventType.BOUNCE_UPDATED]
+    if send and send.kind is SendKind.SEQUENCE and BounceType.SOFT in rules.unenroll_on:
+        kinds.append(EventType.SEQUENCE_UNENROLL)
+    return Changes(bounce=soft, events=tuple(_event(kind, soft, send, "given up") for kind in kinds))
 
 
 def excludes(policy: Policy, bounce: Bounce) -> bool:
@@ -120,13 +145,16 @@ def _events(
     ended_before = before is not None and before.verdict.type in rules.unenroll_on
     if send.kind is SendKind.SEQUENCE and after.verdict.type in rules.unenroll_on and not ended_before:
         kinds.append(EventType.SEQUENCE_UNENROLL)
-    return [
-        Event(
-            id=digest_id("event", kind, after.id, after.report_id),
-            type=kind,
-            bounce=after,
-            enrollment_id=send.enrollment_id if kind is EventType.SEQUENCE_UNENROLL else None,
-            sequence_id=send.sequence_id if kind is EventType.SEQUENCE_UNENROLL else None,
-        )
-        for kind in kinds
-    ]
+    return [_event(kind, after, send) for kind in kinds]
+
+
+def _event(kind: EventType, bounce: Bounce, send: SentEmail | None, cause: str | None = None) -> Event:
+    """Return an event whose id says what happened to which bounce, and by which report or other cause."""
+    ends = send if kind is EventType.SEQUENCE_UNENROLL else None
+    return Event(
+        id=digest_id("event", kind, bounce.id, bounce.report_id, *([cause] if cause else [])),
+        type=kind,
+        bounce=bounce,
+        enrollment_id=ends.enrollment_id if ends else None,
+        sequence_id=ends.sequence_id if ends else None,
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ from worker.domain import (
     address_key,
 )
 from worker.store.database import insert, locked
-from worker.store.schema import addresses, bounce_reports, bounces, reports, review, timeline
+from worker.store.schema import Moment, addresses, bounce_reports, bounces, reports, review, sends, timeline
 
 
 def known_reports(connection: Connection, ids: Iterable[str]) -> set[str]:
@@ -54,6 +54,20 @@ def load_for_change(connection: Connection, ids: Iterable[str]) -> dict[str, Bou
     """Return bounces by id, held until the commit; always in the same order, so that no two workers wait crosswise."""
     query = bounces.select().where(bounces.c.id.in_(sorted(ids))).order_by(bounces.c.id)
     return {row["id"]: _bounce(row) for row in connection.execute(locked(query)).mappings()}
+
+
+def overdue(connection: Connection, patience: timedelta, now: datetime, limit: int) -> list[Bounce]:
+    """Return pending bounces whose email was sent so long ago (or, where it is forgotten, first reported), held."""
+    same = sa.and_(sends.c.account == bounces.c.account, sends.c.id == bounces.c.send_id)
+    began = sa.func.coalesce(sends.c.sent_at, bounces.c.occurred_at)
+    query = (
+        sa.select(bounces)
+        .outerjoin(sends, same)
+        .where(bounces.c.type == sa.literal_column("'pending'"), sa.type_coerce(began, Moment) <= now - patience)
+        .order_by(bounces.c.id)
+        .limit(limit)
+    )
+    return [_bounce(row) for row in connection.execute(locked(query, skip=True, of=bounces)).mappings()]
 
 
 def addresses_for_change(connection: Connection, account: str, wanted: Iterable[str]) -> dict[str, AddressState]:

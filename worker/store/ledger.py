@@ -1,6 +1,6 @@
 """Settling a batch of notices: everything that they change, read and written on one connection."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from connectors.settings import from_json
 from worker import entry
-from worker.attach import attach, bounce_id, digest_id
+from worker.attach import PATIENCE, attach, bounce_id, digest_id, give_up
 from worker.classify import Rules
 from worker.domain import AddressState, Bounce, DeliveryReport, Event, Finding, SentEmail, address_key
 from worker.judge import Judgement, judge
@@ -87,6 +87,22 @@ def settle(
     _attach_all(connection, account, matched, now)
     _review_all(connection, matched, now)
     return dict(ended)
+
+
+def give_up_overdue(connection: Connection, now: datetime, limit: int) -> int:
+    """Turn bounces soft that were pending for too long; return how many."""
+    by_account: defaultdict[str, list[Bounce]] = defaultdict(list)
+    for bounce in bounces.overdue(connection, PATIENCE, now, limit):
+        by_account[bounce.account].append(bounce)
+    for account, pending in by_account.items():
+        chosen = accounts.rules(connection, account)
+        known = sends.load(connection, account, {bounce.send_id for bounce in pending})
+        all_changes = [give_up(bounce, known.get(bounce.send_id), chosen, now) for bounce in pending]
+        bounces.save(connection, [c.bounce for c in all_changes if c.bounce], [bounce.id for bounce in pending])
+        happened = [event for changes in all_changes for event in changes.events]
+        rows = [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened]
+        outbox.add(connection, rows, now)
+    return sum(map(len, by_account.values()))
 
 
 def _report_id(account: str, item: Read) -> str:

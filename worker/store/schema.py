@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -248,6 +248,12 @@ bounces = sa.Table(
     sa.Column("updated_at", Moment, nullable=False),
     sa.UniqueConstraint("account", "send_id", "address_key", name="bounces_identity"),
     sa.Index("bounces_address", "account", "address_key"),
+    sa.Index(
+        "bounces_pending",
+        "occurred_at",
+        sqlite_where=sa.text("type = 'pending'"),
+        postgresql_where=sa.text("type = 'pending'"),
+    ),
 )
 
 bounce_reports = sa.Table(
