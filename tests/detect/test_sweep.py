@@ -12,11 +12,12 @@ NOTICES = {name: (raw, answer(raw)) for name, raw in READ.items() if answer(raw)
 
 # What can't be known: the prose held the reason, or the only sign of a mail system is taken away.
 TELLING = {"status without text", "sender of no known name", "sender and subject unknown"}
+WRAPPED = {"wrapped-by-a-gateway", "wrapped-by-a-gateway-in-its-own-name"}
 LOST = {
     "re-wrapped at 60": {"aol-screen-name"},
-    "status as text/plain": {"wrapped-by-a-gateway", "wrapped-without-a-blank-line"},
+    "status as text/plain": WRAPPED | {"wrapped-without-a-blank-line"},
     "no Return-Path": {"et-postmaster-unknown-language"},
-    "no original": {"wrapped-by-a-gateway"},
+    "no original": WRAPPED,
     "subject of no known language": {"wrapped-without-a-blank-line"},
     "addresses with = and /": {"wrapped-without-a-blank-line"},
 }
