@@ -14,7 +14,6 @@ from email import message_from_bytes
 from typing import Protocol
 
 from connectors import AuthRequired, Connector, ConnectorError, Cursor, CursorExpired, MessageGone, Throttled
-from tests.connectors.budget_exchange import notice, ordinary
 from tests.connectors.mailboxes import Password, exchange_connector
 from tests.fakes.ews import faults
 from tests.fakes.ews.server import FakeExchange
@@ -281,3 +280,36 @@ class ExchangeLife:
 
     def reconnect(self) -> None:
         self.password = self.fake.users["alice"]
+
+
+def ordinary(number: int) -> bytes:
+    """Return a message with the header of one that has come through a few gateways, and a long thread behind it."""
+    references = "\r\n ".join(f"<CAF{number:06d}{each:030d}@mail.customer.test>" for each in range(8))
+    received = "".join(
+        f"Received: from mx{each}.gateway.test (203.0.113.{each}) by hub{each}.sender.test id {number:08x};\r\n"
+        " Mon, 23 Nov 2026 00:00:00 +0000\r\n"
+        for each in range(6)
+    )
+    return (
+        f"{received}DKIM-Signature: v=1; a=rsa-sha256; d=customer.test; b={'x' * 340}\r\n"
+        "Return-Path: bob.builder@customer.test\r\nFrom: Bob Builder <bob.builder@customer.test>\r\n"
+        "Sender: Bob Builder <bob.builder@customer.test>\r\nTo: Alice Seller <alice@sender.test>\r\n"
+        f"Subject: Re: Offer {number} for the new building in the harbour, with all drawings\r\n"
+        "Date: Mon, 23 Nov 2026 00:00:00 +0000\r\n"
+        f"Message-ID: <CAF{number:06d}xyz0123456789abcdefghijklmnop@mail.customer.test>\r\n"
+        f"In-Reply-To: <CAF{number:06d}{7:030d}@mail.customer.test>\r\nReferences: {references}\r\n"
+        'Content-Type: multipart/alternative; boundary="000000000000a1b2c3d4e5f6"\r\nPrecedence: normal\r\n'
+        f"X-MS-Exchange-Generated-Message-Source: Transport\r\n\r\n{'Dear Alice, all is well. ' * 400}\r\n"
+    ).encode()
+
+
+def notice(number: int) -> bytes:
+    """Return a delivery report of about 6 KB."""
+    return (
+        "Return-Path: <>\r\nFrom: Mail Delivery System <MAILER-DAEMON@sender.test>\r\nTo: alice@sender.test\r\n"
+        f"Subject: Undelivered Mail Returned to Sender\r\nMessage-ID: <notice-{number}@sender.test>\r\n"
+        'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n'
+        "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mail.sender.test\r\n\r\n"
+        f"Final-Recipient: rfc822; gone{number}@customer.test\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n"
+        f"--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: Offer\r\n\r\n{'Dear Bob. ' * 500}\r\n--b--\r\n"
+    ).encode()
