@@ -9,9 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
-from pathlib import Path
 from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, socket
 from typing import Final
 
@@ -19,6 +17,7 @@ from connectors import settings as ways
 from connectors._exchange_errors import TooLarge, refusal, schemes, translate
 from connectors._exchange_sign_in import SignIn, sign_in
 from connectors._exchange_url import EwsUrl
+from connectors._tls import tls_context
 from connectors.base import CredentialStore
 from connectors.errors import CursorExpired, MessageGone, Misconfigured, Unavailable
 from connectors.network import Dial, dial
@@ -119,7 +118,7 @@ class ExchangeSession:
             self._load()
         try:
             if self._connection is None:
-                tls = _context(self.settings) if endpoint.is_tls else None
+                tls = tls_context(self.settings.ca_file) if endpoint.is_tls else None
                 self._connection = _Connection(endpoint, self.settings, self._dial, tls)
             with self._deadline(self._connection):
                 yield
@@ -243,18 +242,3 @@ def _read_open(response: HTTPResponse, limit: int, *, partial: bool) -> Answer:
     if response.length:  # Python says nothing where a body ends before its announced length
         raise HTTPException("the answer ended too early")
     return Answer(response.status, b"".join(parts))
-
-
-def _context(settings: ExchangeSettings) -> ssl.SSLContext:
-    ca_file = settings.ca_file
-    try:
-        return _tls_context(ca_file, Path(ca_file).stat().st_mtime_ns if ca_file else 0)
-    except OSError as error:  # ssl.SSLError too: a file without a certificate
-        reason = error.strerror or "no certificate in it"
-        raise Misconfigured(f"The ca_file {ca_file} can't be used ({reason}): name a readable PEM file.") from error
-
-
-@lru_cache(maxsize=16)
-def _tls_context(ca_file: str | None, _written_at: int) -> ssl.SSLContext:
-    """Share one context among all inboxes of a kind: each costs most of a megabyte. A new file makes a new one."""
-    return ssl.create_default_context(cafile=ca_file)

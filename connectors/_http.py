@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from pathlib import Path
 from socket import SHUT_RDWR, socket
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -21,6 +19,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from connectors._tls import tls_context
 from connectors.errors import Misconfigured, Throttled, Unavailable
 from connectors.network import Dial
 
@@ -70,7 +69,9 @@ class Http:
                 _new_conn = connect
 
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
-        self._pools = urllib3.PoolManager(retries=False, timeout=timeout, ssl_context=trusting(ca_file))
+        self._pools = urllib3.PoolManager(
+            retries=False, timeout=timeout, ssl_context=tls_context(ca_file, public_too=True)
+        )
         self._pools.pool_classes_by_scheme = {"http": Plain, "https": Tls}
 
     def get(
@@ -174,20 +175,3 @@ def _translated(error: Exception, host: str) -> Misconfigured | Unavailable:
             return Misconfigured(f"{host} shows a certificate that can't be trusted ({why}): correct the address.")
         cause = cause.__cause__ or cause.__context__
     return Unavailable(f"{host} can't be reached ({type(error).__name__}); it will be tried again.")
-
-
-def trusting(ca_file: str | None) -> ssl.SSLContext:
-    """Return a context that trusts the public authorities, and an authority of one's own. Raises `Misconfigured`."""
-    try:
-        return _context(ca_file, Path(ca_file).stat().st_mtime_ns if ca_file else 0)
-    except OSError as error:  # ssl.SSLError too: a file without a certificate
-        reason = error.strerror or "no certificate in it"
-        raise Misconfigured(f"The ca_file {ca_file} can't be used ({reason}): name a readable PEM file.") from error
-
-
-@lru_cache(maxsize=16)
-def _context(ca_file: str | None, _written_at: int) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file:
-        context.load_verify_locations(ca_file)
-    return context

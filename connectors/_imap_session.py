@@ -5,8 +5,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from pathlib import Path
 from socket import SHUT_RDWR, socket
 from typing import Any, Final, cast
 
@@ -16,6 +14,7 @@ from imapclient.imap4 import IMAP4WithTimeout
 
 from connectors._imap_bearer import TokenRefused, sign_in_by_token
 from connectors._imap_errors import modern_sign_in, translate, translate_login
+from connectors._tls import tls_context
 from connectors.base import CredentialStore
 from connectors.errors import AuthRequired, ConnectorError, Misconfigured, Unavailable
 from connectors.network import Dial, dial
@@ -221,7 +220,7 @@ class ImapSession:
 
     def _connect(self) -> None:
         settings = self._settings
-        context = None if settings.security is Security.NONE else self._context()
+        context = None if settings.security is Security.NONE else tls_context(settings.ca_file)
         tls = context if settings.security is Security.TLS else None
         self._client = client = _Client(settings, tls, self._dial, self._watch)
         if settings.security is Security.STARTTLS:
@@ -249,17 +248,3 @@ class ImapSession:
         except IMAPClientError as error:
             # Without its cause: the server's words may echo what we sent.
             raise translate_login(error, settings, secret) from None
-
-    def _context(self) -> ssl.SSLContext:
-        ca_file = self._settings.ca_file
-        try:
-            return _tls_context(ca_file, Path(ca_file).stat().st_mtime_ns if ca_file else 0)
-        except OSError as error:  # ssl.SSLError too: a file without a certificate
-            reason = error.strerror or "no certificate in it"
-            raise Misconfigured(f"The ca_file {ca_file} can't be used ({reason}): name a readable PEM file.") from error
-
-
-@lru_cache(maxsize=16)
-def _tls_context(ca_file: str | None, _written_at: int) -> ssl.SSLContext:
-    """Share one context among all inboxes of a kind: each costs most of a megabyte. A new file makes a new one."""
-    return ssl.create_default_context(cafile=ca_file)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from connectors._tls import tls_context
 from connectors.network import Dial
 from connectors.settings import ImapSettings, Security, Settings
 
@@ -64,7 +65,7 @@ def greet(place: Endpoint, dial: Dial) -> Greeting:
         if not place.tls:
             return Greeting(peer=peer)
         opened.settimeout(place.timeout)
-        with ssl.create_default_context(cafile=place.ca_file).wrap_socket(opened, server_hostname=place.host) as tls:
+        with tls_context(place.ca_file).wrap_socket(opened, server_hostname=place.host) as tls:
             certificate: dict[str, Any] = tls.getpeercert() or {}
             until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
             names = dict(pair for group in certificate["issuer"] for pair in group)

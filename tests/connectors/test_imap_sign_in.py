@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from connectors import AuthRequired, ConnectorError, ImapSettings, Misconfigured, Security, Throttled, Unavailable
+from connectors._tls import tls_context
 from connectors.imap import ImapConnector
 from connectors.network import dial
 from tests.connectors.mailboxes import LONG_AGO, ImapMailbox, Password, fake_connector, message
@@ -234,6 +235,6 @@ def test_what_does_not_greet_as_imap_is_unavailable(greeting):
 
 
 def test_inboxes_share_one_tls_context(imap):
-    contexts = {id(imap.connector()._session._context()) for _ in range(3)}
+    contexts = {id(tls_context(imap.settings().ca_file)) for _ in range(3)}
     assert len(contexts) == 1
-    assert isinstance(imap.connector()._session._context(), ssl.SSLContext)
+    assert isinstance(tls_context(imap.settings().ca_file), ssl.SSLContext)
