@@ -28,9 +28,12 @@ from connectors.errors import (
 from connectors.network import Dial, Guard, dial
 from connectors.settings import (
     Access,
+    Cloud,
     ExchangeSettings,
+    GmailSettings,
     ImapSettings,
     MaildirSettings,
+    Office365Settings,
     Security,
     Settings,
     SignIn,
@@ -44,6 +47,7 @@ __all__ = [
     "SENT_LIMIT",
     "Access",
     "AuthRequired",
+    "Cloud",
     "Connector",
     "ConnectorError",
     "CredentialStore",
@@ -56,12 +60,14 @@ __all__ = [
     "Fetched",
     "Folder",
     "FolderRole",
+    "GmailSettings",
     "Guard",
     "ImapSettings",
     "MaildirSettings",
     "MessageGone",
     "MessageRef",
     "Misconfigured",
+    "Office365Settings",
     "Page",
     "Security",
     "Settings",
@@ -95,6 +101,8 @@ def connect(settings: Settings, credentials: CredentialStore, dial: Dial = dial)
             from connectors.maildir import MaildirConnector
 
             return MaildirConnector(settings)
+        case _:
+            raise Misconfigured("This provider can't be read yet.")
 
 
 def doorbell(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Doorbell | None:

@@ -1,4 +1,4 @@
-"""HTTP to endpoints that a stored grant may name: by the dial we are handed, no redirects, bounded in time and size.
+"""HTTP, to addresses that a tenant may name too: by the dial we are handed, no redirects, bounded in time and size.
 
 Proxies and passwords of the environment count for nothing (urllib3 reads none). The interface is the one that msal asks
 of its `http_client`.
@@ -38,25 +38,46 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint said, under the names that msal looks for."""
+    """What a server said, under the names that msal looks for; `truncated` where it had more than was wanted."""
 
     status_code: int
-    text: str
     headers: Mapping[str, str]
+    body: bytes
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
 
     def raise_for_status(self) -> None:
         """Nothing to do: what can't be read as an answer was raised by `Http` already."""
 
 
 class Http:
-    """Requests by one dial. Raises `Unavailable`, `Throttled` and `Misconfigured`; every other status is an answer."""
+    """Requests by one dial, each on a connection of its own, or with `keep_alive` all on one until `close`.
 
-    def __init__(self, dial: Dial, ca_file: str | None = None) -> None:
+    `ask` brings every status but a redirect, which is `Misconfigured`. `get` and `post` are for sign-in services, where
+    a server that asks for patience is `Throttled` and one that fails `Unavailable`.
+    """
+
+    def __init__(
+        self,
+        dial: Dial,
+        ca_file: str | None = None,
+        *,
+        keep_alive: bool = False,
+        call_limit: float = CALL_LIMIT,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+    ) -> None:
         self._open: list[socket] = []
         self._overdue = False
+        self._keep_alive = keep_alive
+        self._call_limit = call_limit
 
         def connect(connection: HTTPConnection) -> socket:
-            opened = dial(connection.host, connection.port, CONNECT_TIMEOUT)
+            opened = dial(connection.host, connection.port, connect_timeout)
             self._open.append(opened.dup())  # TLS takes the socket itself away
             return opened
 
@@ -68,7 +89,7 @@ class Http:
             class ConnectionCls(HTTPSConnection):
                 _new_conn = connect
 
-        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
+        timeout = urllib3.Timeout(connect=connect_timeout, read=read_timeout)
         self._pools = urllib3.PoolManager(
             retries=False, timeout=timeout, ssl_context=tls_context(ca_file, public_too=True)
         )
@@ -78,7 +99,7 @@ class Http:
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None, **_: object
     ) -> Answer:
         """Ask for a page."""
-        return self._ask("GET", f"{url}?{urlencode(params)}" if params else url, None, headers or {})
+        return _served(self.ask("GET", f"{url}?{urlencode(params)}" if params else url, headers), url)
 
     def post(
         self,
@@ -89,10 +110,9 @@ class Http:
         **_: object,
     ) -> Answer:
         """Send a form."""
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._ask(
-            "POST", f"{url}?{urlencode(params)}" if params else url, urlencode(data or {}), form | dict(headers or {})
-        )
+        form = {"Content-Type": "application/x-www-form-urlencoded"} | dict(headers or {})
+        target = f"{url}?{urlencode(params)}" if params else url
+        return _served(self.ask("POST", target, form, urlencode(data or {})), url)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -100,46 +120,63 @@ class Http:
         while self._open:
             self._open.pop().close()
 
-    def _ask(self, method: str, url: str, body: str | None, headers: Mapping[str, str]) -> Answer:
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: str | bytes | None = None,
+        *,
+        limit: int = ANSWER_LIMIT,
+        cut: bool = False,
+    ) -> Answer:
+        """Send a request. An answer of more than `limit` bytes is cut there, or else `Unavailable`."""
         place = urlsplit(url)
         host = place.hostname or ""
         if place.scheme != "https" and host not in LOOPBACK:
             raise Misconfigured(f"The address at {host} isn't https, and secrets travel by nothing else: correct it.")
-        slow = Unavailable(f"{host} was too slow: no end after {CALL_LIMIT:g} s.")
+        slow = Unavailable(f"{host} was too slow: no end after {self._call_limit:g} s.")
+        is_done = False
         try:
             with self._deadline():
-                answer = self._read(method, url, body, headers, host)
+                answer = self._read(method, url, body, headers or {}, limit)
+            is_done = not answer.truncated
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise (slow if self._overdue else _translated(error, host)) from error
         finally:
-            self.close()
+            if not (self._keep_alive and is_done):
+                self.close()
         if self._overdue:  # an answer that was broken off may look like a short one
+            self.close()
             raise slow
+        if answer.truncated and not cut:
+            raise Unavailable(f"{host} sends more than {limit:,} bytes, which is no answer to what was asked.")
+        if 300 <= answer.status_code < 400:
+            raise Misconfigured(f"{host} leads elsewhere, which isn't followed: name the address it leads to.")
         return answer
 
-    def _read(self, method: str, url: str, body: str | None, headers: Mapping[str, str], host: str) -> Answer:
+    def _read(self, method: str, url: str, body: str | bytes | None, headers: Mapping[str, str], limit: int) -> Answer:
         response = self._pools.request(
-            method, url, body=body, headers=dict(headers), redirect=False, preload_content=False, decode_content=False
+            method, url, body=body, headers=dict(headers), redirect=False, preload_content=False, decode_content=True
         )
-        text = b""
+        parts: list[bytes] = []
+        left = limit + 1
+        is_read = False
         try:
-            while len(text) <= ANSWER_LIMIT and (part := response.read(ANSWER_LIMIT + 1 - len(text))):
-                text += part
+            while left and (part := response.read(left)):
+                parts.append(part)
+                left -= len(part)
+            is_read = left > 0
         finally:
-            response.close()
-        if len(text) > ANSWER_LIMIT:
-            raise Unavailable(f"{host} sends more than {ANSWER_LIMIT:,} bytes: that is no answer of a sign-in service.")
-        if 300 <= response.status < 400:
-            raise Misconfigured(f"{host} leads elsewhere, which isn't followed: name the address it leads to.")
-        if response.status == 429 or (response.status == 503 and "Retry-After" in response.headers):
-            raise Throttled(f"{host} asks for patience.", retry_after(response.headers.get("Retry-After")))
-        if response.status >= 500:
-            raise Unavailable(f"{host} is out of service for now ({response.status}); it will be tried again.")
-        return Answer(response.status, text.decode("utf-8", "replace"), dict(response.headers))
+            if is_read:
+                response.release_conn()
+            else:
+                response.close()
+        return Answer(response.status, response.headers, b"".join(parts)[:limit], truncated=not left)
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
-        """Break the connection where a request takes `CALL_LIMIT`: a read timeout alone ends no server that drips."""
+        """Break the connection where a request takes `call_limit`: a read timeout alone ends no server that drips."""
         self._overdue = False
 
         def end() -> None:
@@ -148,13 +185,22 @@ class Http:
                 with suppress(OSError):
                     opened.shutdown(SHUT_RDWR)
 
-        timer = threading.Timer(CALL_LIMIT, end)
+        timer = threading.Timer(self._call_limit, end)
         timer.daemon = True
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
+
+
+def _served(answer: Answer, url: str) -> Answer:
+    host = urlsplit(url).hostname
+    if answer.status_code == 429 or (answer.status_code == 503 and "Retry-After" in answer.headers):
+        raise Throttled(f"{host} asks for patience.", retry_after(answer.headers.get("Retry-After")))
+    if answer.status_code >= 500:
+        raise Unavailable(f"{host} is out of service for now ({answer.status_code}); it will be tried again.")
+    return answer
 
 
 def retry_after(value: str | None) -> timedelta:

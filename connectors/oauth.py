@@ -3,17 +3,21 @@
 A grant is a JSON object with a ``type``:
 
 ``authorized_user``  Google's own file: client_id, client_secret, refresh_token, and token_uri if it isn't Google's
-``microsoft``        tenant, client_id, client_secret, refresh_token; without the last, an application's own access;
-                     scope and authority if they aren't those of mail in the public cloud
+``service_account``  Google's own file: client_email, private_key, token_uri; acts for a mailbox of its Workspace domain
+``microsoft``        tenant, client_id, client_secret; and refresh_token, or the msal cache of a user's sign-in; without
+                     either, an application's own access; scope and authority if they aren't the usual ones
 ``bearer``           access_token, renewed by somebody else
 
-In all of them access_token and expires_at (seconds since 1970) are what was last got.
+In all of them access_token and expires_at (seconds since 1970) are what was last got. ends_at is when the sign-in as a
+whole ends and secret_ends_at when the app's client secret does, where that is known.
 """
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from connectors._http import Http
@@ -23,12 +27,35 @@ from connectors.network import Dial
 
 GOOGLE_TOKENS: Final = "https://oauth2.googleapis.com/token"
 MICROSOFT: Final = "https://login.microsoftonline.com"
-USER_SCOPE: Final = "https://outlook.office.com/IMAP.AccessAsUser.All"
-APPLICATION_SCOPE: Final = "https://outlook.office365.com/.default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What a token is for, by the names that the issuers have for it."""
+
+    google_scope: str
+    user_scope: str
+    application_scope: str
+    authority: str = MICROSOFT
+
+
+IMAP: Final = Resource(
+    google_scope="https://mail.google.com/",
+    user_scope="https://outlook.office.com/IMAP.AccessAsUser.All",
+    application_scope="https://outlook.office365.com/.default",
+)
+GMAIL: Final = Resource(
+    google_scope="https://www.googleapis.com/auth/gmail.readonly", user_scope="", application_scope=""
+)
+
 EARLY: Final = timedelta(minutes=5)
 """How long before its end a token is renewed: a poll must not lose it on the way."""
 LIFE: Final = 3600
 """Seconds that a token lives whose issuer doesn't say."""
+ASSERTION_LIFE: Final = 3600
+"""Seconds for which a service account vouches for itself: the longest that Google takes."""
+JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523, 2.1
+KINDS: Final = ("authorized_user", "service_account", "microsoft", "bearer")
 
 AGAIN: Final = "connect the inbox again"
 STORE: Final = "store it with inbox resume --credentials"
@@ -67,11 +94,15 @@ def access_token(
     credentials: CredentialStore,
     dial: Dial,
     *,
+    resource: Resource = IMAP,
+    mailbox: str | None = None,
     refused: str | None = None,
     ca_file: str | None = None,
     clock: Callable[[], float] = time.time,
 ) -> str:
     """Return a token that should be accepted now; never `refused`, which a server has just turned down.
+
+    `mailbox` is whom a Google service account acts for.
 
     What is renewed is stored by compare-and-swap, with no lock held meanwhile: who loses takes the winner's token.
     Raises `AuthRequired`, `Misconfigured`, `Unavailable` and `Throttled`.
@@ -81,7 +112,7 @@ def access_token(
     if token := _usable(grant, refused, clock()):
         return token
     try:
-        renewed = _renewed(grant, dial, ca_file)
+        renewed = _Renewal(grant, resource, mailbox, clock()).of(dial, ca_file)
     except AuthRequired:
         # Where a refresh token is good for one use, it is refused to whoever comes second: no person needs to act.
         current, current_version = credentials.load()
@@ -90,7 +121,6 @@ def access_token(
         if token := _usable(_parse(current), refused, clock()):
             return token
         raise Unavailable("This inbox's sign-in was replaced meanwhile; it will be tried again.") from None
-    renewed["expires_at"] = int(clock() + renewed.pop("expires_in", LIFE))
     token = str(renewed["access_token"])
     try:
         credentials.save(json.dumps(grant | renewed), version)
@@ -104,7 +134,7 @@ def _parse(secret: str) -> Grant:
         grant = json.loads(secret)
     except ValueError:
         grant = None
-    if not isinstance(grant, dict) or grant.get("type") not in ("authorized_user", "microsoft", "bearer"):
+    if not isinstance(grant, dict) or grant.get("type") not in KINDS:
         raise AuthRequired(
             f"What is stored for this inbox is no OAuth grant (JSON with a type that we know): make one, and {STORE}."
         )
@@ -122,60 +152,141 @@ def _usable(grant: Grant, refused: str | None, now: float) -> str | None:
     return token if isinstance(until, int | float) and until - EARLY.total_seconds() > now else None
 
 
-def _renewed(grant: Grant, dial: Dial, ca_file: str | None) -> Grant:
-    http = Http(dial, ca_file)
+def ends_at(secret: str) -> datetime | None:
+    """Return when a grant ends for good, so far as that is known: its user's sign-in, or the client secret."""
     try:
-        match grant["type"]:
-            case "authorized_user":
-                issuer, answer = "Google", _google(grant, http)
-            case "microsoft":
-                issuer, answer = "Microsoft", _microsoft(grant, http)
-            case _:
-                raise AuthRequired(
-                    f"The access token of this inbox has run out or is refused: get a new one, and {STORE}."
-                )
-    finally:
-        http.close()
-    if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-        raise _refusal(answer if isinstance(answer, dict) else {}, issuer)
-    kept = ("access_token", "refresh_token", "expires_in")
-    renewed = {name: answer[name] for name in kept if answer.get(name)}
-    if not isinstance(renewed.get("expires_in", LIFE), int):
-        renewed["expires_in"] = LIFE
-    return renewed
+        grant = json.loads(secret)
+        ends = [grant[name] for name in ("ends_at", "secret_ends_at") if isinstance(grant.get(name), int | float)]
+        return datetime.fromtimestamp(min(ends), UTC) if ends else None
+    except (ValueError, AttributeError, OverflowError, OSError):  # a password is no grant
+        return None
 
 
-def _google(grant: Grant, http: Http) -> object:
-    """Renew at a token endpoint by ourselves: google-auth sleeps and tries again inside the caller's thread."""
-    form = {name: _needed(grant, name) for name in ("client_id", "client_secret", "refresh_token")}
-    answer = http.post(grant.get("token_uri") or GOOGLE_TOKENS, data=form | {"grant_type": "refresh_token"})
-    try:
-        return json.loads(answer.text)
-    except ValueError:
-        raise Unavailable(f"Google's token endpoint answered {answer.status_code} and no JSON.") from None
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """One renewal of a grant. Its result is what must be kept of the answer."""
+
+    grant: Grant
+    resource: Resource
+    mailbox: str | None
+    now: float
+
+    def of(self, dial: Dial, ca_file: str | None) -> Grant:
+        http = Http(dial, ca_file)
+        try:
+            match self.grant["type"]:
+                case "authorized_user":
+                    issuer, answer = "Google", self._google_user(http)
+                case "service_account":
+                    issuer, answer = "Google", self._google_service(http)
+                case "microsoft":
+                    issuer, answer = "Microsoft", self._microsoft(http)
+                case _:
+                    raise AuthRequired(
+                        f"The access token of this inbox has run out or is refused: get a new one, and {STORE}."
+                    )
+        finally:
+            http.close()
+        return kept(answer, issuer, self.now)
+
+    def _google_user(self, http: Http) -> object:
+        """Renew at a token endpoint by ourselves: google-auth sleeps and tries again inside the caller's thread."""
+        form = {name: _needed(self.grant, name) for name in ("client_id", "client_secret", "refresh_token")}
+        return self._google(http, form | {"grant_type": "refresh_token"})
+
+    def _google_service(self, http: Http) -> object:
+        """Vouch for ourselves (RFC 7523), for the mailbox's user (domain-wide delegation)."""
+        from google.auth import crypt, jwt
+
+        claims = {
+            "iss": _needed(self.grant, "client_email"),
+            "sub": self.grant.get("subject") or self.mailbox,
+            "scope": self.grant.get("scope") or self.resource.google_scope,
+            "aud": self.grant.get("token_uri") or GOOGLE_TOKENS,
+            "iat": int(self.now),
+            "exp": int(self.now) + ASSERTION_LIFE,
+        }
+        try:
+            signer = crypt.RSASigner.from_string(_needed(self.grant, "private_key"), self.grant.get("private_key_id"))
+        except ValueError:
+            raise AuthRequired(
+                f"The private_key of this service account can't be read: make a key, and {STORE}."
+            ) from None
+        assertion = jwt.encode(signer, claims).decode()
+        return self._google(http, {"grant_type": JWT_BEARER, "assertion": assertion})
+
+    def _google(self, http: Http, form: Mapping[str, str]) -> object:
+        answer = http.post(self.grant.get("token_uri") or GOOGLE_TOKENS, data=form)
+        try:
+            return json.loads(answer.text)
+        except ValueError:
+            raise Unavailable(f"Google's token endpoint answered {answer.status_code} and no JSON.") from None
+
+    def _microsoft(self, http: Http) -> object:
+        """Renew by msal, which which keeps the tokens of a user's sign-in in a cache of its own."""
+        import msal
+
+        grant, resource = self.grant, self.resource
+        cache = msal.SerializableTokenCache()
+        secret, refresh = grant.get("client_secret"), grant.get("refresh_token")
+        with misread(grant, resource):
+            cache.deserialize(grant.get("cache"))
+            app = microsoft_app(grant, resource, http, cache)
+            user = [grant.get("scope") or resource.user_scope]
+            if account := next(iter(app.get_accounts()), None):
+                answer = app.acquire_token_silent_with_error(user, account, force_refresh=True)
+                return (answer or {}) | {"cache": cache.serialize()}
+            if refresh:
+                return app.acquire_token_by_refresh_token(refresh, user)
+            if not secret:
+                raise AuthRequired(f"This grant has neither refresh_token nor client_secret: {AGAIN}.")
+            return app.acquire_token_for_client([grant.get("scope") or resource.application_scope])
 
 
-def _microsoft(grant: Grant, http: Http) -> object:
+def microsoft_app(grant: Mapping[str, Any], resource: Resource, http: Http, cache: Any) -> Any:  # noqa: ANN401 - untyped
+    """Return msal's app for a grant. Raises what msal raises, which `misread` turns into a sentence."""
     import msal
 
-    authority = f"{(grant.get('authority') or MICROSOFT).rstrip('/')}/{_needed(grant, 'tenant')}"
-    options = {"authority": authority, "http_client": http, "instance_discovery": False}
-    secret, refresh = grant.get("client_secret"), grant.get("refresh_token")
+    kind = msal.ConfidentialClientApplication if grant.get("client_secret") else msal.PublicClientApplication
+    return kind(
+        _needed(grant, "client_id"),
+        client_credential=grant.get("client_secret"),
+        authority=_authority(grant, resource),
+        http_client=http,
+        instance_discovery=False,
+        token_cache=cache,
+    )
+
+
+def _authority(grant: Mapping[str, Any], resource: Resource) -> str:
+    return f"{(grant.get('authority') or resource.authority).rstrip('/')}/{_needed(grant, 'tenant')}"
+
+
+@contextmanager
+def misread(grant: Mapping[str, Any], resource: Resource) -> Iterator[None]:
+    """Say what it means where msal meets an answer that it can't read."""
     try:
-        if secret:
-            app = msal.ConfidentialClientApplication(_needed(grant, "client_id"), client_credential=secret, **options)
-        else:
-            app = msal.PublicClientApplication(_needed(grant, "client_id"), **options)
-        if refresh:
-            return app.acquire_token_by_refresh_token(refresh, [grant.get("scope") or USER_SCOPE])
-        if not secret:
-            raise AuthRequired(f"This grant has neither refresh_token nor client_secret: {AGAIN}.")
-        return app.acquire_token_for_client([grant.get("scope") or APPLICATION_SCOPE])
-    except (ValueError, LookupError, TypeError, AttributeError) as error:  # how msal meets what it can't read
-        raise Misconfigured(f"Microsoft's sign-in at {authority} can't be used: check tenant and authority.") from error
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Misconfigured(
+            f"Microsoft's sign-in at {_authority(grant, resource)} can't be used: check tenant and authority."
+        ) from error
 
 
-def _needed(grant: Grant, name: str) -> str:
+def kept(answer: object, issuer: str, now: float) -> Grant:
+    """Return what a grant must keep of a token endpoint's answer. Raises what a refusal means."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
+        raise _refusal(answer if isinstance(answer, dict) else {}, issuer)
+    fields = {name: answer[name] for name in ("access_token", "refresh_token", "cache") if answer.get(name)}
+    life, whole = answer.get("expires_in"), answer.get("refresh_token_expires_in")
+    fields["expires_at"] = int(now + (life if isinstance(life, int) and life else LIFE))
+    if issuer == "Google" and isinstance(whole, int) and "refresh_token" in fields:
+        # Only of sign-ins that end for good, as those of clients in testing mode do: refreshing doesn't prolong them.
+        fields["ends_at"] = int(now + whole)
+    return fields
+
+
+def _needed(grant: Mapping[str, Any], name: str) -> str:
     value = grant.get(name)
     if not isinstance(value, str) or not value:
         raise AuthRequired(f"The stored grant lacks {name}: make it whole, and {STORE}.")

@@ -42,7 +42,7 @@ def test_settings_survive_json(settings):
 @pytest.mark.parametrize(
     ("provider", "fields", "words"),
     [
-        ("pop3", {}, r"'pop3': use one of imap, exchange, maildir\.$"),
+        ("pop3", {}, r"'pop3': use one of gmail, office365, exchange, imap, maildir\.$"),
         ("imap", {"host": "mx.test"}, r"needs host and username\.$"),
         ("imap", {"host": "mx.test", "username": "a", "pasword": "x"}, r"no setting named pasword\.$"),
         ("imap", {"host": "mx.test", "username": "a", "security": "ssl"}, r"'ssl': use tls, starttls or none\.$"),
