@@ -97,6 +97,10 @@ def connect(settings: Settings, credentials: CredentialStore, dial: Dial = dial)
             from connectors.exchange import ExchangeConnector
 
             return ExchangeConnector(settings, credentials, dial)
+        case Office365Settings():
+            from connectors.office365 import Office365Connector
+
+            return Office365Connector(settings, credentials, dial)
         case MaildirSettings():
             from connectors.maildir import MaildirConnector
 

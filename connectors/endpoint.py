@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from connectors._graph_clouds import api
 from connectors._tls import tls_context
 from connectors.network import Dial
-from connectors.settings import ImapSettings, Security, Settings
+from connectors.settings import ImapSettings, Office365Settings, Security, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ def endpoint(settings: Settings) -> Endpoint | None:
             ca_file=settings.ca_file,
             timeout=settings.connect_timeout,
         )
-    url = urlsplit(getattr(settings, "endpoint", ""))
+    url = urlsplit(_address(settings))
     if not url.hostname:
         return None
     tls = url.scheme == "https"
@@ -56,6 +57,12 @@ def endpoint(settings: Settings) -> Endpoint | None:
         ca_file=getattr(settings, "ca_file", None),
         timeout=getattr(settings, "connect_timeout", 15.0),
     )
+
+
+def _address(settings: Settings) -> str:
+    if isinstance(settings, Office365Settings):
+        return api(settings)
+    return str(getattr(settings, "endpoint", ""))
 
 
 def greet(place: Endpoint, dial: Dial) -> Greeting:

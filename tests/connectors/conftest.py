@@ -1,7 +1,8 @@
 import pytest
 
-from tests.connectors.mailboxes import ExchangeMailbox, ImapMailbox, MaildirMailbox, WeakMailbox
+from tests.connectors.mailboxes import ExchangeMailbox, ImapMailbox, MaildirMailbox, Office365Mailbox, WeakMailbox
 from tests.fakes.ews.server import FakeExchange
+from tests.fakes.graph.server import FakeGraph
 
 
 @pytest.fixture
@@ -25,6 +26,13 @@ def exchange():
 
 
 @pytest.fixture
+def office365():
+    """A mailbox on a fake Microsoft Graph."""
+    with FakeGraph() as fake:
+        yield Office365Mailbox(fake)
+
+
+@pytest.fixture
 def weak(weak_port):
     """A fresh inbox on a weak IMAP server."""
     mailbox = WeakMailbox(weak_port)
@@ -32,7 +40,7 @@ def weak(weak_port):
     mailbox.close()
 
 
-@pytest.fixture(params=["imap", "weak", "maildir", "exchange"])
+@pytest.fixture(params=["imap", "weak", "maildir", "exchange", "office365"])
 def mailbox(request):
     """Every kind of mailbox in turn."""
     return request.getfixturevalue(request.param)

@@ -2,6 +2,7 @@
 
 import imaplib
 import itertools
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from connectors import (
     ExchangeSettings,
     ImapSettings,
     MaildirSettings,
+    Office365Settings,
     Security,
     SignIn,
     dial,
@@ -25,7 +27,9 @@ from connectors import (
 from connectors.exchange import ExchangeConnector
 from connectors.imap import ImapConnector
 from connectors.maildir import MaildirConnector
+from connectors.office365 import Office365Connector
 from tests.fakes.ews.server import FakeExchange
+from tests.fakes.graph.server import FakeGraph
 from tests.fakes.imap import FakeImap
 from tests.fakes.wire import Wire
 from tests.live.mailstack import MailStack, message_id
@@ -213,6 +217,46 @@ def exchange_connector(fake: FakeExchange, password: str = "secret", dial=dial, 
     connector = ExchangeConnector(settings, Password(password), dial)
     fake.clients.append(connector)
     return connector
+
+
+@dataclass
+class Office365Mailbox:
+    """The mailbox of a fake Microsoft Graph."""
+
+    fake: FakeGraph
+    wire: Dial = dial
+
+    def connector(self, token: str = "token-1", **changes) -> Office365Connector:
+        return office365_connector(self.fake, token, self.wire, **changes)
+
+    def deliver_all(self, messages, folder="INBOX", at=None) -> None:
+        for raw in messages:
+            self.fake.store.deliver(raw, {"INBOX": "inbox", "Junk": "junkemail", "Sent": "sentitems"}[folder], at)
+
+    def remove(self, raw: bytes) -> None:
+        store = self.fake.store
+        store.delete(next(each for each in store.folder("inbox").items.values() if each.raw == raw))
+
+    def is_untouched(self) -> bool:
+        return not any(each.is_read for each in self.fake.store.folder("inbox").items.values())
+
+
+def office365_connector(fake: FakeGraph, token: str = "token-1", dial=dial, **changes) -> Office365Connector:
+    """Return a connector to a fake Microsoft Graph, which closes it at its own end."""
+    where = {"api": fake.api, "address": fake.store.address, "read_timeout": 5.0}
+    connector = Office365Connector(Office365Settings(**where | changes), Password(bearer(token)), dial)
+    fake.clients.append(connector)
+    return connector
+
+
+def bearer(token: str) -> str:
+    """Return a grant that somebody else renews."""
+    return json.dumps({"type": "bearer", "access_token": token})
+
+
+def size_of(mailbox: Mailbox, raw: bytes) -> int | None:
+    """Return the size that an envelope gives for a message; Graph tells none."""
+    return None if isinstance(mailbox, Office365Mailbox) else len(raw)
 
 
 def fake_connector(fake: FakeImap, password: str = "secret", **changes) -> ImapConnector:

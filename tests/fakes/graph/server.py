@@ -144,7 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
             act(Asked(self, request, fake.over))
             return
         if self.headers.get("Authorization", "").removeprefix("Bearer ") not in fake.tokens:
-            self.reply(answers.error(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid."))
+            self.reply(
+                answers.error(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.")
+            )
             return
         if not fake._at_once.acquire(blocking=False):
             fake.problems.append("two requests at once")
@@ -173,6 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
             body, headers = gzip.compress(body, 6), headers | {"Content-Encoding": "gzip"}
         if status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="", authorization_uri="https://login.microsoftonline.com"'
-        lines = [f"HTTP/1.1 {status} Whatever", *(f"{name.replace('_', '-')}: {each}" for name, each in headers.items())]
+        lines = [
+            f"HTTP/1.1 {status} Whatever",
+            *(f"{name.replace('_', '-')}: {each}" for name, each in headers.items()),
+        ]
         self.wfile.write("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
         self.wfile.flush()
