@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from connectors._graph_http import GraphSession, TooLarge
+from connectors._graph_http import GraphSession
 from connectors.base import Folder, FolderRole
-from connectors.errors import MessageGone, Misconfigured, Unavailable
+from connectors.errors import MessageGone, Misconfigured
 
 INBOX: Final = "inbox"
 JUNK: Final = "junkemail"
@@ -138,10 +138,6 @@ def _listing(session: GraphSession) -> Iterator[_Found]:
             page = session.json(link)
         except MessageGone:  # deleted while we looked
             continue
-        except TooLarge:
-            raise Unavailable(
-                "Microsoft Graph sent an absurdly large list of folders; it will be tried again."
-            ) from None
         for row in _rows(session, page):
             # A search folder shows messages that lie elsewhere.
             if row["id"] in seen or str(row.get("@odata.type", "")).endswith("mailSearchFolder"):

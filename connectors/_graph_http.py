@@ -25,7 +25,7 @@ _IMMUTABLE: Final = 'IdType="ImmutableId"'
 """Without it an id changes when its message is moved. It counts only for the request it comes with."""
 
 
-class TooLarge(Exception):
+class TooLarge(Unavailable):
     """An answer that is larger than we are ready to read."""
 
 
@@ -69,7 +69,7 @@ class GraphSession:
         preferred = [_IMMUTABLE] if page_size is None else [_IMMUTABLE, f"odata.maxpagesize={page_size}"]
         answer = self._ask(url, preferred, ANSWER_LIMIT)
         if answer.truncated:
-            raise TooLarge
+            raise TooLarge(f"{self._host} sent an answer that is absurdly large; it will be tried again.")
         try:
             body = json.loads(answer.body)
         except (ValueError, RecursionError):

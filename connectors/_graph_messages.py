@@ -49,13 +49,13 @@ class Messages:
             filter=f"receivedDateTime ge {_literal(place.since)}",
         )
         page = self._in_one_answer(lambda size: self._session.json(link, page_size=size))
+        created = [each for each in self._entries(page) if "@removed" not in each]
         after, end = page.get("@odata.nextLink"), page.get("@odata.deltaLink")
         found = end if isinstance(end, str) else after
         if not isinstance(found, str):
             raise self._session.nonsense()
         if not self._session.is_own(found):
             raise Misconfigured("Microsoft Graph's links lead to another address, which isn't followed: correct api.")
-        created = [each for each in self._entries(page) if "@removed" not in each]
         return Changes(entries=tuple({each["id"]: each for each in created}.values()), link=found, is_over=found is end)
 
     def listing(self, folder: str, backlog: Backlog) -> tuple[tuple[Entry, ...], bool]:
@@ -113,12 +113,13 @@ class Messages:
         return list(found.values())[:limit]
 
     def _in_one_answer(self, ask: Callable[[int], Mapping[str, Any]]) -> Mapping[str, Any]:
-        for size in (PAGE, *SMALLER_PAGES):
+        *larger, smallest = PAGE, *SMALLER_PAGES
+        for size in larger:
             try:
                 return ask(size)
             except TooLarge:
                 continue
-        raise Unavailable("Microsoft Graph sent an answer that is absurdly large; it will be tried again.")
+        return ask(smallest)
 
     def _entries(self, page: Mapping[str, Any]) -> tuple[Entry, ...]:
         found = page.get("value")

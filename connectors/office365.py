@@ -66,8 +66,6 @@ class Office365Connector:
             return [sent_envelope(each) for each in Messages(self._session).last_sent(since, until, SENT_LIMIT)]
         except MessageGone:
             return []
-        except TooLarge:
-            raise Unavailable("Microsoft Graph sent an absurdly large list; it will be tried again.") from None
 
     def close(self) -> None:
         self._session.close()
