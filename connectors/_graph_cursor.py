@@ -15,18 +15,17 @@ NEARLY_ALL: Final = 4_500
 (https://learn.microsoft.com/graph/delta-query-messages): from so many on we list the folder, and begin a new one."""
 
 OVERLAP: Final = timedelta(days=1)
-"""How far a new delta query reaches back: our clock and the server's may differ, and mail may be late."""
+"""How far a new delta query reaches back before the newest message that the last one told: mail may be late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Where listing stands in what was received from `since` to before `until`, oldest first.
+    """Where listing stands in what was received from `since` on, oldest first.
 
-    `tail` has fingerprints of what was told of the last second, so that counting needs no offset: deletions move it.
+    `tail` has fingerprints of what was told of the first second, so that no offset is needed: deletions would move it.
     """
 
     since: str
-    until: str
     tail: tuple[str, ...] = ()
 
 
@@ -34,10 +33,10 @@ class Backlog:
 class Place:
     """Where reading stands in one folder: the link to ask next, of a delta query over what was received `since`.
 
-    `is_over` tells that nothing more is to be asked for now. `told` counts messages since the query began, `complete` is
-    when a round last ended, and `is_long` tells that this round had messages before its last page: while it was read,
-    more may have come. `mark` is the fingerprint of a link of this round and `steps` the number of links so far, by which
-    links that lead in a circle are found.
+    `is_over` tells that nothing more is to be asked for now. `told` counts messages since the query began; `newest` is
+    when the newest of them was received, and `complete` the same at the end of the last round. `is_long` tells that
+    this round had messages before its last page: while it was read, more may have come. `mark` is the fingerprint of a
+    link of this round and `steps` the number of links so far, by which links that lead in a circle are found.
     """
 
     folder: str
@@ -45,37 +44,31 @@ class Place:
     link: str | None = None
     is_over: bool = False
     told: int = 0
+    newest: str = ""
     complete: str = ""
     is_long: bool = False
     mark: str = ""
     steps: int = 0
     backlog: Backlog | None = None
 
-    def moved(self, link: str, told: int, *, is_over: bool, now: datetime) -> "Place":
-        """Return the place after a page. Raises `CursorExpired` where the links lead in a circle (Brent's way)."""
-        is_long, told = self.is_long or told > 0, self.told + told
+    def moved(self, link: str, received: Sequence[datetime | None], *, is_over: bool) -> "Place":
+        """Return the place after a page of messages that were `received` then.
+
+        Raises `CursorExpired` where the links lead in a circle, which is found in Brent's way.
+        """
+        # Mail that was put there may bear any date; one in the future must not hide what comes until then.
+        now = _seconds(datetime.now(UTC))
+        newest = max([self.newest, *(min(_seconds(each), now) for each in received if each is not None)])
+        after = replace(self, link=link, told=self.told + len(received), newest=newest)
         if is_over:
-            over = not self.is_long
-            ended = replace(self, link=link, is_over=over, told=told, is_long=False, mark="", steps=0)
-            return replace(ended._looked_after(now), complete=_seconds(now))
+            ended = replace(after, is_over=not self.is_long, is_long=False, mark="", steps=0)
+            return replace(_looked_after(ended), complete=newest)
         own, steps = fingerprint(link), self.steps + 1
         if own == (self.mark or fingerprint(self.link or "")):
             raise CursorExpired("The server's pages lead in a circle: recent mail is read again.")
         is_next_mark = steps & (steps - 1) == 0
         mark = own if is_next_mark else self.mark
-        return replace(self, link=link, is_over=False, told=told, is_long=is_long, mark=mark, steps=steps)
-
-    def _looked_after(self, now: datetime) -> "Place":
-        """At the end of a round that may not have told all: have the folder listed, and begin another query."""
-        if self.told < NEARLY_ALL:
-            return self
-        first = datetime.fromisoformat(self.since)
-        known = max(first, datetime.fromisoformat(self.complete) - OVERLAP) if self.complete else first
-        backlog = Backlog(_seconds(known), _seconds(now + OVERLAP))
-        begin = now - OVERLAP
-        if begin < first + timedelta(hours=1):  # so many within a day: another query would tell the same ones
-            return replace(self, told=0, backlog=backlog)
-        return replace(self, since=_seconds(begin), link=None, is_over=False, told=0, backlog=backlog)
+        return replace(after, is_over=False, is_long=self.is_long or bool(received), mark=mark, steps=steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +108,20 @@ def fingerprint(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="replace"), digest_size=9).hexdigest()
 
 
+def _looked_after(place: Place) -> Place:
+    """At the end of a round that may not have told all: have the folder listed, and begin another query."""
+    if place.told < NEARLY_ALL:
+        return place
+    first = datetime.fromisoformat(place.since)
+    known = max(first, datetime.fromisoformat(place.complete) - OVERLAP) if place.complete else first
+    again = replace(place, told=0, backlog=Backlog(_seconds(known)))
+    # The new query reaches back over the last round: what was moved here meanwhile isn't in the listing for sure.
+    for begin in (known, datetime.fromisoformat(place.newest or place.since) - OVERLAP):
+        if begin >= first + timedelta(hours=1):
+            return replace(again, since=_seconds(begin), link=None, is_over=False)
+    return again  # so many within a day: another query would tell the same ones
+
+
 def _seconds(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds")
 
@@ -132,13 +139,14 @@ def _place(
     link: str | None = None,
     is_over: bool = False,
     told: int = 0,
+    newest: str = "",
     complete: str = "",
     is_long: bool = False,
     mark: str = "",
     steps: int = 0,
     backlog: Mapping[str, Any] | None = None,
 ) -> Place:
-    if {type(folder), type(since), type(link), type(complete), type(mark)} - {str, type(None)} or not folder:
+    if {type(folder), type(since), type(link), type(mark)} - {str, type(None)} or not folder:
         raise TypeError
     listing = None if backlog is None else _backlog(**backlog)
     if is_over and link is None:
@@ -149,6 +157,7 @@ def _place(
         link=link,
         is_over=bool(is_over),
         told=int(told),
+        newest=_moment(newest) if newest else "",
         complete=_moment(complete) if complete else "",
         is_long=bool(is_long),
         mark=mark,
@@ -157,8 +166,8 @@ def _place(
     )
 
 
-def _backlog(*, since: str, until: str, tail: Sequence[str] = ()) -> Backlog:
-    return Backlog(_moment(since), _moment(until), tuple(map(str, tail)))
+def _backlog(*, since: str, tail: Sequence[str] = ()) -> Backlog:
+    return Backlog(_moment(since), tuple(map(str, tail)))
 
 
 def _moment(text: str) -> str:

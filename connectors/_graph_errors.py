@@ -72,8 +72,8 @@ def refusal(answer: Answer, host: str, address: str) -> ConnectorError:  # noqa:
         return AuthRequired(f"{host} refuses the access token for {address}: connect the inbox again {told}.")
     if key in _NO_MAILBOX:
         return Misconfigured(
-            f"There is no mailbox of {address} in Exchange Online: correct the address, give its user a licence, or, for"
-            f" a mailbox on a server of one's own, choose the provider exchange {told}."
+            f"There is no mailbox of {address} in Exchange Online: correct the address, give its user a licence, or,"
+            f" for a mailbox on a server of one's own, choose the provider exchange {told}."
         )
     if status == 403:
         return Misconfigured(

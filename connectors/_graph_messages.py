@@ -68,10 +68,7 @@ class Messages:
             return self._session.json(
                 self._session.path(
                     *("mailFolders", folder, "messages"),
-                    filter=(
-                        f"receivedDateTime ge {_literal(backlog.since)}"
-                        f" and receivedDateTime lt {_literal(backlog.until)}"
-                    ),
+                    filter=f"receivedDateTime ge {_literal(backlog.since)}",
                     orderby="receivedDateTime",
                     top=str(min(size + known, TOP)),
                     select=SELECT,

@@ -2,14 +2,14 @@
 
 An idle poll asks one delta query per folder, and new messages come with it: their headers and their class, no body.
 
-A first poll's queries begin at the given moment. Such a query tells 5,000 messages at most, so where one has told nearly
-as many, the folder is listed as well, oldest first, and another query is begun.
+A first poll's queries begin at the given moment. Such a query tells 5,000 messages at most, so where one has told
+nearly as many, the folder is listed as well, oldest first, and another query is begun.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from connectors._graph_cursor import Backlog, Place, Reading, fingerprint
@@ -22,9 +22,6 @@ from connectors.base import Page as NewMail
 from connectors.errors import CursorExpired, MessageGone, Unavailable
 from connectors.network import Dial, dial
 from connectors.settings import Office365Settings
-
-ROOM: Final = 2 * PAGE
-"""Messages in one page, as far as the server keeps to the page that we ask for."""
 
 EMPTY_PAGES: Final = 10
 """Pages without a message that one poll follows in one folder; Graph may send many before a message."""
@@ -94,7 +91,7 @@ class _Turn:
     ends_at: float = field(default_factory=lambda: time.monotonic() + LONG_ENOUGH)
 
     def read(self, name: str, place: Place) -> None:
-        """Read on in one folder, if there is room for another page."""
+        """Read on in one folder, unless the others have filled a page: the next poll begins with them again."""
         if self._is_full():
             self.has_more = True
             self.places[name] = place
@@ -117,7 +114,7 @@ class _Turn:
         return [whole for each in self.found.values() if (whole := self._whole(each)) is not None]
 
     def _is_full(self) -> bool:
-        return len(self.found) > ROOM - PAGE or self._is_late()
+        return len(self.found) >= PAGE or self._is_late()
 
     def _is_late(self) -> bool:
         return time.monotonic() > self.ends_at
@@ -126,7 +123,8 @@ class _Turn:
         """Follow the links of a delta query up to a page that has messages, or the end of the round."""
         for _ in range(EMPTY_PAGES):
             changes = self.messages.changes(place)
-            place = place.moved(changes.link, len(changes.entries), is_over=changes.is_over, now=datetime.now(UTC))
+            received = [moment(each.get("receivedDateTime")) for each in changes.entries]
+            place = place.moved(changes.link, received, is_over=changes.is_over)
             self.found |= {each["id"]: each for each in changes.entries}
             if changes.is_over or changes.entries or self._is_late():
                 break
@@ -159,4 +157,4 @@ def _moved(backlog: Backlog, entries: Sequence[Entry], new: Sequence[Entry]) -> 
         raise Unavailable("The server's listing doesn't get on; it will be tried again.")
     at = last.isoformat(timespec="seconds")
     tail = tuple(fingerprint(each["id"]) for each, came in zip(entries, moments, strict=True) if came == last)
-    return Backlog(at, backlog.until, tail)
+    return Backlog(at, tail)

@@ -237,6 +237,9 @@ class Office365Mailbox:
         store = self.fake.store
         store.delete(next(each for each in store.folder("inbox").items.values() if each.raw == raw))
 
+    def expire_cursor(self) -> None:
+        self.fake.store.expire()
+
     def is_untouched(self) -> bool:
         return not any(each.is_read for each in self.fake.store.folder("inbox").items.values())
 

@@ -1,4 +1,4 @@
-"""What is Microsoft Graph's own: links, immutable ids, rounds, limits. What every connector does is in test_contract."""
+"""What is Microsoft Graph's own: links, immutable ids, rounds, limits. The rest is in test_contract."""
 
 import json
 from datetime import timedelta
@@ -70,7 +70,7 @@ def test_options_are_for_the_first_request_and_links_are_used_as_they_came(mailb
     assert all("changeType=created" in each and "$filter" in each for each in mailbox.fake.targets)
     mailbox.fake.clear()
     rest = connector.poll(first.cursor)
-    assert [each.removeprefix(mailbox.fake.api) for each in links(first.cursor)] == mailbox.fake.targets
+    assert [each.removeprefix(mailbox.fake.api) for each in links(first.cursor)] == mailbox.fake.targets[:1]
     assert len(first.envelopes) + len(rest.envelopes) == 150
 
 
@@ -255,7 +255,6 @@ def limited(mailbox, monkeypatch):
     monkeypatch.setattr(_graph_cursor, "NEARLY_ALL", 50)
     for module in (office365, _graph_messages):
         monkeypatch.setattr(module, "PAGE", 10)
-    monkeypatch.setattr(office365, "ROOM", 20)
     mailbox.fake.store.filtered_limit = 60
     return mailbox
 
@@ -289,7 +288,7 @@ def test_as_many_after_an_outage_are_all_found(limited):
     assert read_all(connector, cursor)[0] == []
 
 
-def test_as_many_over_time_are_each_found_once(limited):
+def test_as_many_over_time_are_all_found(limited):
     connector = limited.connector()
     found, cursor = read_all(connector, ago(days=30))
     raws = messages(200)

@@ -73,7 +73,7 @@ def answer(store: Store, request: Request) -> Reply:
         return error(400, "ErrorInvalidUrlQuery", str(reason))
 
 
-def _answer(store: Store, request: Request, found: re.Match[str]) -> Reply:
+def _answer(store: Store, request: Request, found: re.Match[str]) -> Reply:  # noqa: PLR0911 - a list of cases
     if found["message"]:
         return _message(store, request, unquote(found["message"]), is_content=bool(found["value"]))
     name, rest = found["folder"] or found["folder_key"], found["rest"]

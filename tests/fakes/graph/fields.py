@@ -1,7 +1,7 @@
 """The documented types of the fields that the fake answers with (learn.microsoft.com/graph/api/resources).
 
-message, mailFolder, recipient, internetMessageHeader and singleValueLegacyExtendedProperty; nothing leaves the fake that
-doesn't fit.
+message, mailFolder, recipient, internetMessageHeader and singleValueLegacyExtendedProperty; nothing that doesn't fit
+leaves the fake.
 """
 
 import re

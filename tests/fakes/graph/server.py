@@ -51,8 +51,8 @@ Fault = Callable[[Asked], None]
 class FakeGraph:
     """Listens from `with` to its end. `tokens` are the access tokens it takes; `targets` is what was asked.
 
-    A request that no documentation allows is answered as Graph would, and fails the test at the end as well; so does one
-    that forgets to ask for immutable ids.
+    A request that no documentation allows is answered as Graph would, and fails the test at the end as well; so does
+    one that forgets to ask for immutable ids.
     """
 
     store: Store = field(default_factory=Store)
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._not_ours()
 
-    do_PATCH = do_PUT = do_DELETE = do_POST
+    do_PATCH = do_PUT = do_DELETE = do_POST  # noqa: N815 - http.server's names
 
     def _not_ours(self) -> None:
         self.fake.problems.append(f"{self.command} {self.path}: reading changes nothing")
