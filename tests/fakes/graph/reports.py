@@ -16,7 +16,8 @@ def lossy(raw: bytes) -> bytes:
     if start < 0:
         return raw
     begin = raw.index(b"\r\n\r\n", start) + 4
-    end = raw.index(b"\r\n--", begin)
+    end = raw.find(b"\r\n--", begin)
+    end = len(raw) if end < 0 else end
     written = _written_anew(raw[begin:end].decode("utf-8", "replace"))
     return raw[:begin] + written.encode() + raw[end:]
 
@@ -39,7 +40,9 @@ def _recipient(block: str, mta: str) -> str:
     detail = re.sub(r"^smtp;\s*", "", diagnostic, flags=re.IGNORECASE)
     fields = [f"Final-Recipient: {_field(block, 'Final-Recipient')}", f"Action: {_field(block, 'Action')}"]
     fields.append(f"Status: {_STATUS.sub(_worsened, status)}")
-    if detail:
+    if kept := _field(block, "X-Supplementary-Info"):
+        fields.append(f"X-Supplementary-Info: {kept}")
+    elif detail:
         fields.append(f"X-Supplementary-Info: <{mta} #{status} smtp;{detail}>")
     return "\r\n".join(fields)
 
@@ -49,5 +52,5 @@ def _worsened(status: re.Match[str]) -> str:
 
 
 def _field(block: str, name: str) -> str:
-    found = re.search(rf"^{name}:[ \t]*(.*(?:\r\n[ \t].*)*)", block, re.IGNORECASE | re.MULTILINE)
+    found = re.search(rf"^{name}:[ \t]*([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", block, re.IGNORECASE | re.MULTILINE)
     return re.sub(r"\r\n[ \t]+", " ", found[1]).strip() if found else ""
