@@ -70,6 +70,10 @@ MICROSOFT_ERRORS: Final[Mapping[str, str]] = {
     "AADSTS50076": f"Microsoft wants a second factor from this user: {AGAIN}.",
     "AADSTS50079": f"This user must set up a second factor: after that, {AGAIN}.",
     "AADSTS50158": f"A conditional access policy of the tenant wants more from this user: {AGAIN}.",
+    "AADSTS90094": "Only an administrator may consent to this app: have one consent for the tenant, in Entra.",
+    "AADSTS65004": f"The person didn't agree that their mail is read: {AGAIN}, and agree.",
+    "AADSTS7000218": "The client is registered as one with a secret: put client_secret into its file.",
+    "AADSTS50011": "The address that the sign-in returns to isn't registered with the app: add it there.",
     "AADSTS53003": "A conditional access policy of the tenant keeps the app out: its administrator must let it in.",
     "AADSTS50173": f"The user's password was changed or the sign-in revoked: {AGAIN}.",
     "AADSTS700082": f"The sign-in has expired because nobody used it for long: {AGAIN}.",
@@ -84,6 +88,11 @@ ERRORS: Final[Mapping[str, str]] = {  # RFC 6749, 5.2, and OpenID Connect's own
     "interaction_required": f"{{issuer}} wants this user to sign in once more: {AGAIN}.",
     "invalid_client": f"{{issuer}} doesn't accept client_id and client_secret: correct them, and {STORE}.",
     "unauthorized_client": "{issuer} doesn't allow this client to sign in so: correct the app's settings there.",
+    "access_denied": f"The person didn't agree that their mail is read: {AGAIN}, and agree.",
+    "authorization_declined": f"The person didn't agree that their mail is read: {AGAIN}, and agree.",
+    "expired_token": f"Nobody typed the code in time: {AGAIN}.",
+    "code_expired": f"Nobody typed the code in time: {AGAIN}.",
+    "consent_required": "Nobody has consented to what the app asks for: an administrator must, or the user.",
     "invalid_scope": "{issuer} doesn't grant the rights asked for: correct the scope of the grant.",
 }
 
@@ -302,7 +311,5 @@ def _refusal(answer: Grant, issuer: str) -> ConnectorError:
     error = str(answer.get("error") or "")
     if error in ("temporarily_unavailable", "server_error"):
         return Unavailable(f"{issuer}'s sign-in is out of service for now; it will be tried again.")
-    sentence = ERRORS.get(
-        error, f"{issuer} refuses to renew this sign-in ({error[:40] or 'no reason given'}): {AGAIN}."
-    )
+    sentence = ERRORS.get(error, f"{issuer} doesn't accept this sign-in ({error[:40] or 'no reason given'}): {AGAIN}.")
     return AuthRequired(sentence.replace("{issuer}", issuer))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from connectors import MaildirSettings, Settings, to_json
+from connectors import MaildirSettings, Settings, from_json, sign_in, to_json
 from connectors.settings import from_fields, provider_of
 from worker.domain import BounceType, Policy, SentEmail
 from worker.entry import timeline_entry
 from worker.pipeline import Context
-from worker.store import accounts, bounces, credentials, inboxes, notices, sends
+from worker.store import accounts, bounces, credentials, inboxes, notices, sends, sign_ins
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import reseal_digester
@@ -114,6 +114,45 @@ def resume(context: Context, inbox: Inbox, secret: str | None = None) -> None:
             next_poll_at=now,
             lease_until=None,
         )
+
+
+def client_of(context: Context, inbox: Inbox) -> Mapping[str, Any]:
+    """Return the client by which somebody has signed in to an inbox. Raises `Misconfigured` and `AuthRequired`."""
+    stored = credentials.DatabaseCredentials(context.engine, context.ring, inbox.id)
+    return sign_in.read_client(stored.load()[0])
+
+
+def begin_sign_in(context: Context, inbox: Inbox, redirect_uri: str, client: Mapping[str, Any]) -> str:
+    """Return where a person signs in to an inbox anew.
+
+    Their browser comes back to `redirect_uri`, which hands its parameters to `finish_sign_in`.
+    """
+    settings = from_json(inbox.provider, inbox.settings)
+    begun = sign_in.begin(
+        client,
+        sign_in.resource_of(settings),
+        redirect_uri,
+        inbox.address,
+        context.dial(inbox),
+        ca_file=getattr(settings, "ca_file", None),
+    )
+    now = context.now()
+    with writing(context.engine) as connection:
+        sign_ins.put(connection, context.ring, inbox.id, begun.state, begun.flow, now, now + sign_in.TIME_TO_SIGN_IN)
+    return begun.url
+
+
+def finish_sign_in(context: Context, answer: Mapping[str, str]) -> Inbox:
+    """Store the grant that a person's return brings, and read the inbox again. Raises what went wrong, once."""
+    with writing(context.engine) as connection:
+        taken = sign_ins.take(connection, context.ring, answer.get("state", ""), context.now())
+        inbox = inboxes.get(connection, taken[0]) if taken else None
+    if taken is None or inbox is None:
+        raise AdminProblem("This sign-in is over or was never begun: begin again.")
+    ca_file = getattr(from_json(inbox.provider, inbox.settings), "ca_file", None)
+    grant = sign_in.finish(taken[1], answer, context.dial(inbox), ca_file=ca_file)
+    resume(context, inbox, grant)
+    return inbox
 
 
 def rekey(context: Context) -> int:

@@ -72,6 +72,12 @@ def get(connection: Connection, inbox_id: str) -> Inbox | None:
     return _inbox(row) if row else None
 
 
+def of_address(connection: Connection, provider: str, address: str) -> list[str]:
+    """Return the inboxes of a mailbox, in whatever accounts: the provider that calls knows nothing of accounts."""
+    same = sa.and_(inboxes.c.provider == provider, sa.func.lower(inboxes.c.address) == address.lower())
+    return list(connection.execute(sa.select(inboxes.c.id).where(same, inboxes.c.state == InboxState.ACTIVE)).scalars())
+
+
 def change(connection: Connection, inbox_id: str, **values: object) -> None:
     """Set columns of an inbox."""
     connection.execute(sa.update(inboxes).where(inboxes.c.id == inbox_id).values(**values))
