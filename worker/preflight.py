@@ -9,9 +9,12 @@ from typing import Final
 
 from connectors import Connector, ConnectorError, Envelope, Folder, FolderRole, from_json
 from connectors.endpoint import Endpoint, endpoint, greet
+from connectors.oauth import ends_at
+from connectors.sign_in import signed_in_as
 from worker.detect import detect
 from worker.pipeline import Context
 from worker.screen import screen
+from worker.store.credentials import DatabaseCredentials
 from worker.store.inboxes import Inbox
 
 EXPIRES_SOON: Final = timedelta(days=14)
@@ -60,7 +63,7 @@ def preflight(context: Context, inbox: Inbox) -> Iterator[Step]:
             step = "sign-in"
         folders = connector.folders()
         if place is not None:
-            yield Step(name="sign-in", state=State.OK, said="The server accepts the credentials.")
+            yield _signed_in(context, inbox)
         yield from _folders(folders)
         step = "mail"
         yield from _mail(connector, context.now())
@@ -68,6 +71,21 @@ def preflight(context: Context, inbox: Inbox) -> Iterator[Step]:
         yield _failed(step, error)
     finally:
         connector.close()
+
+
+def _signed_in(context: Context, inbox: Inbox) -> Step:
+    """By whom, and for how long: an app's secret and the sign-ins of apps in testing end on a day that is known."""
+    secret, _ = DatabaseCredentials(context.engine, context.ring, inbox.id).load()
+    user, end = signed_in_as(secret), ends_at(secret)
+    said = f"The server accepts the {'sign-in of ' + user if user else 'credentials'}."
+    if end is None:
+        return Step(name="sign-in", state=State.OK, said=said)
+    state = State.WARNING if end < context.now() + EXPIRES_SOON else State.OK
+    return Step(
+        name="sign-in",
+        state=state,
+        said=f"{said} They end on {end:%Y-%m-%d}: sign in again before, or change the secret.",
+    )
 
 
 def _failed(step: str, error: ConnectorError) -> Step:

@@ -336,7 +336,7 @@ def _secret(variable: str | None, file: Path | None = None) -> str | None:
 
 def _row(inbox: "Inbox", counts: Any) -> dict[str, Any]:  # noqa: ANN401 - a mapping of states to numbers
     names = ("account", "name", "address", "provider", "state", "attention", "failures")
-    times = ("since", "last_poll_at", "caught_up_at", "next_poll_at")
+    times = ("since", "last_poll_at", "caught_up_at", "next_poll_at", "sign_in_ends_at")
     moments = {key: getattr(inbox, key) for key in times}
     return {
         "schema": 1,

@@ -25,6 +25,7 @@ class Inbox:
     """An inbox as it is configured, and where its reading stands. `settings` is the connector's own JSON.
 
     `trusted` says that the operator named its host; one that a tenant typed in is reached through the guard.
+    `sign_in_ends_at` is when somebody must sign in again whatever happens, where that is known.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Inbox:
     lease_token: int
     created_at: datetime
     trusted: bool
+    sign_in_ends_at: datetime | None = None
 
 
 class StaleLease(Exception):

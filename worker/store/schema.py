@@ -109,7 +109,9 @@ inboxes = sa.Table(
     sa.Column("lease_token", sa.BigInteger, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("trusted", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("sign_in_ends_at", Moment),
     sa.UniqueConstraint("account", "name", name="inboxes_account_name"),
+    sa.Index("inboxes_address", sa.text("lower(address)")),
     sa.Index("inboxes_due", "next_poll_at"),
 )
 

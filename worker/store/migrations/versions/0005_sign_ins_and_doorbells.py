@@ -8,6 +8,8 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
+    op.add_column("inboxes", sa.Column("sign_in_ends_at", sa.DateTime(timezone=True)))
+    op.create_index("inboxes_address", "inboxes", [sa.text("lower(address)")])
     inbox = sa.ForeignKey("inboxes.id", ondelete="CASCADE")
     op.create_table(
         "sign_ins",
@@ -33,3 +35,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("doorbells")
     op.drop_table("sign_ins")
+    op.drop_index("inboxes_address", "inboxes")
+    op.drop_column("inboxes", "sign_in_ends_at")
