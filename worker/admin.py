@@ -222,7 +222,7 @@ def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str
         address=_needed(item, name, "address"),
         settings=settings,
         since=_since(name, item.get("since")),
-        secret=_secret(name, item.get("password_env"), secrets),
+        secret=_secret(name, item.get("password_env") or item.get("credentials_env"), secrets),
         trusted=True,
     )
     with reading(context.engine) as connection:
