@@ -14,6 +14,7 @@ whole ends and secret_ends_at when the app's client secret does, where that is k
 
 import json
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,6 +172,31 @@ def ends_at(secret: str) -> datetime | None:
         return None
 
 
+def user(secret: str) -> str | None:
+    """Return the name under which a person has signed in, where the issuer has told it."""
+    try:
+        name = json.loads(secret).get("user")
+    except (ValueError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def granted(secret: str) -> tuple[str, ...]:
+    """Return the rights that the last token came with, so far as the issuer has told; those of an app are its roles.
+
+    Tokens of Microsoft's are not ours to read (RFC 6749, 1.4), so what can't be read is no error and decides nothing.
+    """
+    try:
+        grant = json.loads(secret)
+        if isinstance(grant.get("granted"), str) and "/.default" not in grant["granted"]:
+            return tuple(grant["granted"].split())
+        claims = str(grant.get("access_token", "")).split(".")[1]
+        roles = json.loads(urlsafe_b64decode(claims + "=="))["roles"]
+        return tuple(each for each in roles if isinstance(each, str))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class _Renewal:
     """One renewal of a grant. Its result is what must be kept of the answer."""
@@ -287,6 +313,8 @@ def kept(answer: object, issuer: str, now: float) -> Grant:
     if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
         raise _refusal(answer if isinstance(answer, dict) else {}, issuer)
     fields = {name: answer[name] for name in ("access_token", "refresh_token", "cache") if answer.get(name)}
+    if isinstance(answer.get("scope"), str):
+        fields["granted"] = answer["scope"]
     life, whole = answer.get("expires_in"), answer.get("refresh_token_expires_in")
     fields["expires_at"] = int(now + (life if isinstance(life, int) and life else LIFE))
     if issuer == "Google" and isinstance(whole, int) and "refresh_token" in fields:

@@ -157,15 +157,6 @@ def finish_device(
     return None if got is None else json.dumps({**client, **got})
 
 
-def signed_in_as(grant: str) -> str | None:
-    """Return the name under which a person has signed in, where the issuer has told it."""
-    try:
-        user = json.loads(grant).get("user")
-    except (ValueError, AttributeError):
-        return None
-    return user if isinstance(user, str) else None
-
-
 def _flow(client: Mapping[str, Any], resource: Resource, inner: Mapping[str, Any]) -> str:
     return json.dumps({"client": dict(client), "resource": asdict(resource), "inner": inner})
 

@@ -8,7 +8,7 @@ import pytest
 
 from connectors import AuthRequired, ConnectorError, ImapSettings, MaildirSettings, Misconfigured, Unavailable
 from connectors.network import dial
-from connectors.oauth import GMAIL, IMAP, access_token, ends_at
+from connectors.oauth import GMAIL, IMAP, access_token, ends_at, granted, user
 from connectors.sign_in import (
     Begun,
     begin,
@@ -17,7 +17,6 @@ from connectors.sign_in import (
     finish_device,
     read_client,
     resource_of,
-    signed_in_as,
 )
 from tests.connectors.test_oauth import Store
 from tests.fakes.tokens import FakeTokens, ok, refused
@@ -178,7 +177,7 @@ def test_microsofts_yes_becomes_a_grant_whose_cache_renews_and_rotates(tokens):
     # msal puts the digest of its nonce into the address, and wants that digest back in the id token
     tokens.reply = lambda _: microsoft_answer(asked)
     grant = finished(started, tokens)
-    assert signed_in_as(json.dumps(grant)) == "gina@acme.example"
+    assert user(json.dumps(grant)) == "gina@acme.example"
     assert "refresh_token" not in grant
     store = Store(grant)
     seen = []
@@ -274,3 +273,28 @@ def test_what_a_token_is_for_follows_from_the_mailbox():
     assert resource_of(ImapSettings(host="h", username="u")) == IMAP
     with pytest.raises(Misconfigured):
         resource_of(MaildirSettings(path="/mail"))
+
+
+def test_rights_are_known_by_what_the_issuer_says_of_them(tokens):
+    tokens.reply = lambda _: google_answer(scope=f"openid {GMAIL.google_scope}")
+    started, _ = begun(google_client(tokens), tokens)
+    assert granted(json.dumps(finished(started, tokens))) == ("openid", GMAIL.google_scope)
+
+
+@pytest.mark.parametrize(
+    ("claims", "rights"),
+    [
+        ({"roles": ["Mail.Read", 1]}, ("Mail.Read",)),
+        ({}, ()),
+        ([], ()),
+        ({"roles": 3}, ()),
+    ],
+)
+def test_the_rights_of_an_app_are_its_roles(claims, rights):
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    assert granted(json.dumps({"access_token": f"x.{body}.x", "granted": "https://graph.test/.default"})) == rights
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "[]", "{}", '{"access_token": "opaque"}', '{"access_token": "a.!.c"}'])
+def test_of_what_is_no_grant_no_rights_are_known(secret):
+    assert (granted(secret), user(secret), ends_at(secret)) == ((), None, None)

@@ -177,3 +177,18 @@ def test_a_poll_asks_for_a_new_sign_in_three_days_ahead(world: World):
     world.work()
     attention = admin.the_inbox(world.context, inbox.name, inbox.account).attention
     assert attention == "The sign-in ends on 2026-11-29 at 12:00 UTC: sign in again before (inbox sign-in)."
+
+
+@pytest.mark.parametrize(
+    ("rights", "state", "words"),
+    [
+        ("https://outlook.office.com/IMAP.AccessAsUser.All openid", "ok", "Granted: IMAP.AccessAsUser.All."),
+        ("https://mail.google.com/", "ok", "Granted: https://mail.google.com/."),
+        ("IMAP.AccessAsUser.All Mail.Send", "ok", "Never used, and granted as well: Mail.Send."),
+        ("openid Mail.Send", "warning", "not granted: IMAP.AccessAsUser.All or https://mail.google.com/."),
+    ],
+)
+def test_the_rights_of_a_sign_in_are_named(world: World, rights, state, words):
+    found, said = steps(world, with_grant(world, granted=rights))["rights"]
+    assert found == state
+    assert words in said
