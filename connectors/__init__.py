@@ -15,6 +15,8 @@ from connectors.base import (
     MessageRef,
     Page,
     StaleCredential,
+    Subscriber,
+    Subscription,
 )
 from connectors.errors import (
     AuthRequired,
@@ -73,12 +75,15 @@ __all__ = [
     "Settings",
     "SignIn",
     "StaleCredential",
+    "Subscriber",
+    "Subscription",
     "Throttled",
     "Unavailable",
     "connect",
     "dial",
     "doorbell",
     "from_json",
+    "subscriber",
     "to_json",
 ]
 
@@ -116,3 +121,8 @@ def doorbell(settings: Settings, credentials: CredentialStore, dial: Dial = dial
     from connectors.imap import ImapDoorbell
 
     return ImapDoorbell(settings, credentials, dial)
+
+
+def subscriber(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Subscriber | None:  # noqa: ARG001
+    """Return what has the provider of `settings` call us when mail comes, or None where it can't."""
+    return None

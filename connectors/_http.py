@@ -22,6 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from connectors._tls import tls_context
 from connectors.errors import Misconfigured, Throttled, Unavailable
 from connectors.network import Dial
+from connectors.settings import LOOPBACK
 
 CALL_LIMIT: Final = 15.0
 """How long one request may take, from the connection to the last byte, in seconds. Renewing a token takes up to two,
@@ -33,7 +34,6 @@ ANSWER_LIMIT: Final = 256 * 1024
 RETRY_AFTER: Final = timedelta(minutes=1)
 """What a server means that asks for patience without saying for how long."""
 LONGEST_WAIT: Final = timedelta(hours=6)
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +105,14 @@ class Http:
         self,
         url: str,
         params: Mapping[str, str] | None = None,
-        data: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
         **_: object,
     ) -> Answer:
         """Send a form."""
         form = {"Content-Type": "application/x-www-form-urlencoded"} | dict(headers or {})
         target = f"{url}?{urlencode(params)}" if params else url
-        return _served(self.ask("POST", target, form, urlencode(data or {})), url)
+        return _served(self.ask("POST", target, form, data if isinstance(data, str) else urlencode(data or {})), url)
 
     def close(self) -> None:
         """Let go of all connections."""

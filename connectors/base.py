@@ -156,6 +156,30 @@ class Doorbell(Protocol):
         """Let go of the connection; never raises."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A provider's promise to call when mail comes, until an aware moment."""
+
+    id: str
+    expires_at: datetime
+
+
+class Subscriber(Protocol):
+    """Asks a provider to call an address of ours when mail comes. It reads no mail. Methods raise `ConnectorError`."""
+
+    def subscribe(self, target: str, secret: str) -> Subscription:
+        """Ask for calls at `target` that bear `secret`, where the provider lets a call bear one."""
+
+    def renew(self, subscription: str, target: str) -> Subscription:
+        """Prolong a subscription. Raises `MessageGone` where the provider knows it no more."""
+
+    def unsubscribe(self, subscription: str) -> None:
+        """End a subscription, if there is still one."""
+
+    def close(self) -> None:
+        """Let go of the connection; never raises."""
+
+
 class CredentialStore(Protocol):
     """One inbox's secret, kept with compare-and-swap so that no lock is held across the network."""
 

@@ -14,6 +14,7 @@ whole ends and secret_ends_at when the app's client secret does, where that is k
 
 import json
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,10 @@ MICROSOFT_ERRORS: Final[Mapping[str, str]] = {
     "AADSTS50076": f"Microsoft wants a second factor from this user: {AGAIN}.",
     "AADSTS50079": f"This user must set up a second factor: after that, {AGAIN}.",
     "AADSTS50158": f"A conditional access policy of the tenant wants more from this user: {AGAIN}.",
+    "AADSTS90094": "Only an administrator may consent to this app: have one consent for the tenant, in Entra.",
+    "AADSTS65004": f"The person didn't agree that their mail is read: {AGAIN}, and agree.",
+    "AADSTS7000218": "The client is registered as one with a secret: put client_secret into its file.",
+    "AADSTS50011": "The address that the sign-in returns to isn't registered with the app: add it there.",
     "AADSTS53003": "A conditional access policy of the tenant keeps the app out: its administrator must let it in.",
     "AADSTS50173": f"The user's password was changed or the sign-in revoked: {AGAIN}.",
     "AADSTS700082": f"The sign-in has expired because nobody used it for long: {AGAIN}.",
@@ -84,6 +89,11 @@ ERRORS: Final[Mapping[str, str]] = {  # RFC 6749, 5.2, and OpenID Connect's own
     "interaction_required": f"{{issuer}} wants this user to sign in once more: {AGAIN}.",
     "invalid_client": f"{{issuer}} doesn't accept client_id and client_secret: correct them, and {STORE}.",
     "unauthorized_client": "{issuer} doesn't allow this client to sign in so: correct the app's settings there.",
+    "access_denied": f"The person didn't agree that their mail is read: {AGAIN}, and agree.",
+    "authorization_declined": f"The person didn't agree that their mail is read: {AGAIN}, and agree.",
+    "expired_token": f"Nobody typed the code in time: {AGAIN}.",
+    "code_expired": f"Nobody typed the code in time: {AGAIN}.",
+    "consent_required": "Nobody has consented to what the app asks for: an administrator must, or the user.",
     "invalid_scope": "{issuer} doesn't grant the rights asked for: correct the scope of the grant.",
 }
 
@@ -160,6 +170,31 @@ def ends_at(secret: str) -> datetime | None:
         return datetime.fromtimestamp(min(ends), UTC) if ends else None
     except (ValueError, AttributeError, OverflowError, OSError):  # a password is no grant
         return None
+
+
+def user(secret: str) -> str | None:
+    """Return the name under which a person has signed in, where the issuer has told it."""
+    try:
+        name = json.loads(secret).get("user")
+    except (ValueError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def granted(secret: str) -> tuple[str, ...]:
+    """Return the rights that the last token came with, so far as the issuer has told; those of an app are its roles.
+
+    Tokens of Microsoft's are not ours to read (RFC 6749, 1.4), so what can't be read is no error and decides nothing.
+    """
+    try:
+        grant = json.loads(secret)
+        if isinstance(grant.get("granted"), str) and "/.default" not in grant["granted"]:
+            return tuple(grant["granted"].split())
+        claims = str(grant.get("access_token", "")).split(".")[1]
+        roles = json.loads(urlsafe_b64decode(claims + "=="))["roles"]
+        return tuple(each for each in roles if isinstance(each, str))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +313,8 @@ def kept(answer: object, issuer: str, now: float) -> Grant:
     if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
         raise _refusal(answer if isinstance(answer, dict) else {}, issuer)
     fields = {name: answer[name] for name in ("access_token", "refresh_token", "cache") if answer.get(name)}
+    if isinstance(answer.get("scope"), str):
+        fields["granted"] = answer["scope"]
     life, whole = answer.get("expires_in"), answer.get("refresh_token_expires_in")
     fields["expires_at"] = int(now + (life if isinstance(life, int) and life else LIFE))
     if issuer == "Google" and isinstance(whole, int) and "refresh_token" in fields:
@@ -302,7 +339,5 @@ def _refusal(answer: Grant, issuer: str) -> ConnectorError:
     error = str(answer.get("error") or "")
     if error in ("temporarily_unavailable", "server_error"):
         return Unavailable(f"{issuer}'s sign-in is out of service for now; it will be tried again.")
-    sentence = ERRORS.get(
-        error, f"{issuer} refuses to renew this sign-in ({error[:40] or 'no reason given'}): {AGAIN}."
-    )
+    sentence = ERRORS.get(error, f"{issuer} doesn't accept this sign-in ({error[:40] or 'no reason given'}): {AGAIN}.")
     return AuthRequired(sentence.replace("{issuer}", issuer))

@@ -5,9 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from connectors._exchange_url import EwsUrl
 from connectors.errors import Misconfigured
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts to which a secret may travel unencrypted: it doesn't leave the machine."""
 
 
 class SignIn(StrEnum):
@@ -183,6 +187,8 @@ def from_fields(provider: str, given: dict[str, Any]) -> Settings:
         values["folders"] = (folders,) if isinstance(folders, str) else tuple(folders)
     if "endpoint" in values:
         EwsUrl.parse(str(values["endpoint"]))
+    if values.get("api") is not None:
+        _check_api(str(values["api"]))
     for name, choices in CHOICES[provider].items():
         if name in values:
             values[name] = _choice(name, values[name], choices)
@@ -191,6 +197,12 @@ def from_fields(provider: str, given: dict[str, Any]) -> Settings:
     except TypeError:
         needed = [field.name for field in fields(kind) if field.default is MISSING]
         raise Misconfigured(f"A {provider} inbox needs {_listed(needed, 'and')}.") from None
+
+
+def _check_api(address: str) -> None:
+    place = urlsplit(address)
+    if place.scheme != "https" and place.hostname not in LOOPBACK:
+        raise Misconfigured(f"The api {address!r} can't be used: it must begin with https://.")
 
 
 def _choice(name: str, given: object, choices: Sequence[StrEnum]) -> StrEnum:

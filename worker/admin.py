@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from connectors import MaildirSettings, Settings, to_json
+from connectors import MaildirSettings, Settings, from_json, sign_in, to_json
 from connectors.settings import from_fields, provider_of
 from worker.domain import BounceType, Policy, SentEmail
 from worker.entry import timeline_entry
 from worker.pipeline import Context
-from worker.store import accounts, bounces, credentials, inboxes, notices, sends
+from worker.store import accounts, bounces, credentials, inboxes, notices, sends, sign_ins
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import reseal_digester
@@ -116,6 +116,45 @@ def resume(context: Context, inbox: Inbox, secret: str | None = None) -> None:
         )
 
 
+def client_of(context: Context, inbox: Inbox) -> Mapping[str, Any]:
+    """Return the client by which somebody has signed in to an inbox. Raises `Misconfigured` and `AuthRequired`."""
+    stored = credentials.DatabaseCredentials(context.engine, context.ring, inbox.id)
+    return sign_in.read_client(stored.load()[0])
+
+
+def begin_sign_in(context: Context, inbox: Inbox, redirect_uri: str, client: Mapping[str, Any]) -> str:
+    """Return where a person signs in to an inbox anew.
+
+    Their browser comes back to `redirect_uri`, which hands its parameters to `finish_sign_in`.
+    """
+    settings = from_json(inbox.provider, inbox.settings)
+    begun = sign_in.begin(
+        client,
+        sign_in.resource_of(settings),
+        redirect_uri,
+        inbox.address,
+        context.dial(inbox),
+        ca_file=getattr(settings, "ca_file", None),
+    )
+    now = context.now()
+    with writing(context.engine) as connection:
+        sign_ins.put(connection, context.ring, inbox.id, begun.state, begun.flow, now, now + sign_in.TIME_TO_SIGN_IN)
+    return begun.url
+
+
+def finish_sign_in(context: Context, answer: Mapping[str, str]) -> Inbox:
+    """Store the grant that a person's return brings, and read the inbox again. Raises what went wrong, once."""
+    with writing(context.engine) as connection:
+        taken = sign_ins.take(connection, context.ring, answer.get("state", ""), context.now())
+        inbox = inboxes.get(connection, taken[0]) if taken else None
+    if taken is None or inbox is None:
+        raise AdminProblem("This sign-in is over or was never begun: begin again.")
+    ca_file = getattr(from_json(inbox.provider, inbox.settings), "ca_file", None)
+    grant = sign_in.finish(taken[1], answer, context.dial(inbox), ca_file=ca_file)
+    resume(context, inbox, grant)
+    return inbox
+
+
 def rekey(context: Context) -> int:
     """Encrypt every secret at rest anew with the newest key; return how many. The older keys may be dropped then."""
     renewed = 0
@@ -183,7 +222,7 @@ def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str
         address=_needed(item, name, "address"),
         settings=settings,
         since=_since(name, item.get("since")),
-        secret=_secret(name, item.get("password_env"), secrets),
+        secret=_secret(name, item.get("password_env") or item.get("credentials_env"), secrets),
         trusted=True,
     )
     with reading(context.engine) as connection:

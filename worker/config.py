@@ -1,6 +1,7 @@
 """The environment, read once into one frozen `Settings`."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,12 +19,16 @@ VARIABLES: Final = {
     "BOUNCE_WORKER_POLL_SECONDS": "how often an inbox is polled (default: 120)",
     "BOUNCE_WORKER_ALLOW_HOSTS": "hosts and networks of your own that tenants' inboxes may be on, separated by commas",
     "BOUNCE_WORKER_RULES": "your own rule files, read before ours, separated by colons",
+    "BOUNCE_WORKER_PUBLIC_URL": "where the internet reaches `web`: https://bounces.acme.example (default: nowhere)",
+    "BOUNCE_WORKER_GMAIL_TOPIC": "Pub/Sub topic that Gmail tells of new mail: projects/NAME/topics/NAME",
+    "BOUNCE_WORKER_GMAIL_PUSHER": "the service account as which Pub/Sub calls us: its email address",
     "BOUNCE_WORKER_CRM_TASK": "the CRM's Celery task that takes events (default: none; they wait in the feed)",
     "BOUNCE_WORKER_CRM_QUEUE": "queue of that task (default: crm)",
     "BOUNCE_WORKER_CRM_BROKER": "broker of that queue (default: REDIS_URL)",
 }
 """Every variable that is read, and what it is for: the help text prints this."""
 
+TOPIC: Final = re.compile(r"projects/[^/\s]+/topics/[^/\s]+")
 MEMORY_BROKER: Final = "memory://"
 
 
@@ -41,9 +46,18 @@ class Settings:
     poll_every: timedelta
     rule_files: tuple[Path, ...] = ()
     guard: Guard = field(default_factory=Guard)
+    public_url: str | None = None
+    gmail_topic: str | None = None
+    gmail_pusher: str | None = None
     crm_task: str | None = None
     crm_queue: str = "crm"
     crm_broker: str | None = None
+
+    @property
+    def call_us_at(self) -> Mapping[str, str]:
+        """By provider: what it is to call when mail comes."""
+        named = {"office365": self.public_url and f"{self.public_url}/doorbells/graph", "gmail": self.gmail_topic}
+        return {provider: target for provider, target in named.items() if target}
 
     @property
     def embedded(self) -> bool:
@@ -63,6 +77,15 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     broker = environment.get("REDIS_URL") or MEMORY_BROKER
     if not broker.startswith(("redis://", "rediss://", "unix://", MEMORY_BROKER)):
         raise ConfigProblem("REDIS_URL must begin with redis:// or rediss://.")
+    public_url = (environment.get("BOUNCE_WORKER_PUBLIC_URL") or "").rstrip("/") or None
+    topic, pusher = (environment.get(f"BOUNCE_WORKER_GMAIL_{name}") or None for name in ("TOPIC", "PUSHER"))
+    if public_url and not public_url.startswith("https://"):
+        raise ConfigProblem("BOUNCE_WORKER_PUBLIC_URL must begin with https://: nobody calls anything else.")
+    if topic and not (public_url and pusher and TOPIC.fullmatch(topic)):
+        raise ConfigProblem(
+            "BOUNCE_WORKER_GMAIL_TOPIC must look like projects/NAME/topics/NAME, and needs BOUNCE_WORKER_PUBLIC_URL and"
+            " BOUNCE_WORKER_GMAIL_PUSHER beside it."
+        )
     return Settings(
         database_url=url,
         broker_url=broker,
@@ -70,6 +93,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         poll_every=timedelta(seconds=int(seconds)),
         rule_files=tuple(Path(p) for p in (environment.get("BOUNCE_WORKER_RULES") or "").split(":") if p),
         guard=_guard(environment.get("BOUNCE_WORKER_ALLOW_HOSTS") or ""),
+        public_url=public_url,
+        gmail_topic=topic,
+        gmail_pusher=pusher,
         crm_task=environment.get("BOUNCE_WORKER_CRM_TASK") or None,
         crm_queue=environment.get("BOUNCE_WORKER_CRM_QUEUE") or "crm",
         crm_broker=environment.get("BOUNCE_WORKER_CRM_BROKER") or None,

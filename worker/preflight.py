@@ -7,11 +7,23 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from connectors import Connector, ConnectorError, Envelope, Folder, FolderRole, from_json
+from connectors import (
+    Connector,
+    ConnectorError,
+    Envelope,
+    Folder,
+    FolderRole,
+    Settings,
+    from_json,
+    oauth,
+    sign_in,
+)
 from connectors.endpoint import Endpoint, endpoint, greet
+from connectors.oauth import Resource
 from worker.detect import detect
 from worker.pipeline import Context
 from worker.screen import screen
+from worker.store.credentials import DatabaseCredentials
 from worker.store.inboxes import Inbox
 
 EXPIRES_SOON: Final = timedelta(days=14)
@@ -21,6 +33,8 @@ PAGES: Final = 10
 SAMPLE: Final = 3
 """Notices that are read as an example."""
 SAMPLE_BYTES: Final = 256 * 1024
+IDENTITY: Final = frozenset({"openid", "profile", "email", "offline_access", "userinfo.email", "User.Read"})
+"""Rights that come with signing in and show no mail."""
 CLOCK_SKEW: Final = timedelta(minutes=5)
 SHOWN_FOLDERS: Final = 12
 
@@ -60,7 +74,7 @@ def preflight(context: Context, inbox: Inbox) -> Iterator[Step]:
             step = "sign-in"
         folders = connector.folders()
         if place is not None:
-            yield Step(name="sign-in", state=State.OK, said="The server accepts the credentials.")
+            yield from _signed_in(context, inbox, settings)
         yield from _folders(folders)
         step = "mail"
         yield from _mail(connector, context.now())
@@ -68,6 +82,37 @@ def preflight(context: Context, inbox: Inbox) -> Iterator[Step]:
         yield _failed(step, error)
     finally:
         connector.close()
+
+
+def _signed_in(context: Context, inbox: Inbox, settings: Settings) -> Iterator[Step]:
+    """By whom, for how long, and with which rights."""
+    secret, _ = DatabaseCredentials(context.engine, context.ring, inbox.id).load()
+    user, end = oauth.user(secret), oauth.ends_at(secret)
+    said = f"The server accepts the {'sign-in of ' + user if user else 'credentials'}."
+    ends_soon = end is not None and end < context.now() + EXPIRES_SOON
+    if end is not None:  # as the secret of an app does, and every sign-in to an app in testing
+        said += f" They end on {end:%Y-%m-%d}: sign in again before, or change the secret."
+    yield Step(name="sign-in", state=State.WARNING if ends_soon else State.OK, said=said)
+    if rights := oauth.granted(secret):
+        yield _rights(rights, sign_in.resource_of(settings))
+
+
+def _rights(rights: Sequence[str], resource: Resource) -> Step:
+    """Whether the right to read mail is among those granted, and whether there are others, which we never use."""
+    wanted = {_right(resource.google_scope), _right(resource.user_scope)}
+    others = sorted({_right(each) for each in rights} - wanted - IDENTITY)
+    if wanted.isdisjoint(map(_right, rights)):
+        said = f"Granted: {', '.join(others) or 'nothing'}; not granted: {' or '.join(sorted(filter(None, wanted)))}."
+        return Step(name="rights", state=State.WARNING, said=f"{said} Have its user or an administrator consent.")
+    said = f"Granted: {', '.join(sorted(wanted & set(map(_right, rights))))}."
+    if others:
+        said += f" Never used, and granted as well: {', '.join(others)}."
+    return Step(name="rights", state=State.OK, said=said)
+
+
+def _right(scope: str) -> str:
+    """Return a scope without the address of its API: Microsoft writes it with and without."""
+    return scope.removeprefix("https://").rpartition("/")[2] or scope
 
 
 def _failed(step: str, error: ConnectorError) -> Step:

@@ -17,12 +17,14 @@ POLL: Final = "bounce.poll_inbox"
 PROCESS: Final = "bounce.process_reports"
 NOTIFY: Final = "bounce.notify"
 SWEEP: Final = "bounce.sweep"
+DOORBELLS: Final = "bounce.renew_doorbells"
 
 TICK_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 15.0
+DOORBELLS_SECONDS: Final = 60.0
 
 
-def register(app: Celery, context: Callable[[], Context]) -> None:
+def register(app: Celery, context: Callable[[], Context]) -> None:  # noqa: C901 - one thin function a task
     """Give `app` its tasks."""
 
     @app.task(name=POLL)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -49,6 +51,10 @@ def register(app: Celery, context: Callable[[], Context]) -> None:
                 _ring(app, PROCESS, inbox_id, batch)
         _ring(app, NOTIFY)
 
+    @app.task(name=DOORBELLS)  # type: ignore[untyped-decorator]
+    def renew_doorbells() -> None:
+        pipeline.renew_doorbells(context())
+
 
 def run_scheduler(app: Celery, context: Callable[[], Context], stop: threading.Event) -> None:
     """Claim due inboxes each second and sweep now and then, until `stop` is set. Any number of these may run."""
@@ -59,6 +65,8 @@ def run_scheduler(app: Celery, context: Callable[[], Context], stop: threading.E
                 _ring(app, POLL, inbox_id, lease_token)
             if ticks % int(SWEEP_SECONDS / TICK_SECONDS) == 0:
                 _ring(app, SWEEP)
+            if context().call_us_at and ticks % int(DOORBELLS_SECONDS / TICK_SECONDS) == 0:
+                _ring(app, DOORBELLS)
         except Exception:
             # The database is away: what is due stays due.
             log.exception("scheduler.tick_failed")

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from connectors import Connector, Dial, Doorbell, Settings, connect, dial, doorbell, from_json
+from connectors import Connector, Dial, Doorbell, Settings, Subscriber, connect, dial, doorbell, from_json, subscriber
 from worker import config
 from worker.classify import default_rule_paths, load_rules
 from worker.pipeline import Context
@@ -37,6 +37,9 @@ def make_context(settings: config.Settings) -> Context:
     def open_doorbell(inbox: Inbox) -> Doorbell | None:
         return doorbell(*reached(inbox))
 
+    def open_subscriber(inbox: Inbox) -> Subscriber | None:
+        return subscriber(*reached(inbox))
+
     def reached(inbox: Inbox) -> tuple[Settings, DatabaseCredentials, Dial]:
         secrets = DatabaseCredentials(engine, ring, inbox.id)
         return from_json(inbox.provider, inbox.settings), secrets, dial_for(inbox)
@@ -52,6 +55,8 @@ def make_context(settings: config.Settings) -> Context:
         connect=open_inbox,
         dial=dial_for,
         doorbell=open_doorbell,
+        subscriber=open_subscriber,
+        call_us_at=settings.call_us_at,
         deliver=_crm_queue(settings),
         poll_every=settings.poll_every,
     )

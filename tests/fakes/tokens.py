@@ -1,4 +1,7 @@
-"""A fake token endpoint (RFC 6749) on loopback over TLS: Google's and Microsoft's, as far as renewing goes."""
+"""A fake sign-in service (RFC 6749) on loopback over TLS: Google's and Microsoft's token endpoints.
+
+Where a person would be asked, a test says what they answered. A form without grant_type asks for a device code.
+"""
 
 import json
 import ssl
@@ -48,6 +51,7 @@ class FakeTokens:
                     "issuer": f"{base}/v2.0",
                     "authorization_endpoint": f"{base}/authorize",
                     "token_endpoint": f"{base}/token",
+                    "device_authorization_endpoint": f"{base}/devicecode",
                 }
                 self._answer((200, {}, json.dumps(metadata).encode()))
 

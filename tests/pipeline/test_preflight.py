@@ -1,5 +1,6 @@
 """`inbox check`: what a person reads before trusting an inbox to us."""
 
+import json
 import socket
 import ssl
 import subprocess
@@ -9,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors import AuthRequired, Folder, FolderRole, ImapSettings
+from connectors import AuthRequired, Folder, FolderRole, ImapSettings, SignIn
 from connectors.endpoint import Endpoint, Greeting, endpoint, greet
 from connectors.network import Guard, dial
+from tests.fakes.mailbox import FakeMailbox
 from tests.fakes.notices import NOW, dsn, ordinary
 from tests.fakes.world import World
+from worker import admin
 from worker import preflight as room
 from worker.preflight import preflight
 
@@ -139,3 +142,53 @@ def test_a_handshake_shows_whose_certificate_it_is(tmp_path):
 def test_where_a_server_is_is_read_from_the_settings():
     place = endpoint(ImapSettings(host="imap.acme.example", username="u"))
     assert (str(place), place and place.tls) == ("imap.acme.example:993", True)
+
+
+def with_grant(world: World, **grant):
+    settings = ImapSettings(host="localhost", username="alice", sign_in=SignIn.XOAUTH2)
+    secret = json.dumps({"type": "microsoft", **grant})
+    request = admin.InboxRequest(
+        account="acme", name="alice", address="alice@acme.example", settings=settings, secret=secret, trusted=True
+    )
+    world.mailboxes["acme/alice"] = FakeMailbox()
+    return admin.add_inbox(world.context, request)
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "words"), [(3, "warning", "They end on 2026-11-25"), (300, "ok", "They end on 2027-09-18")]
+)
+def test_the_end_of_a_sign_in_is_told_before_it_comes(world: World, days, state, words):
+    inbox = with_grant(world, ends_at=(NOW + timedelta(days=days)).timestamp())
+    found, said = steps(world, inbox)["sign-in"]
+    assert found == state
+    assert words in said
+
+
+def test_whose_sign_in_it_is_is_told(world: World):
+    inbox = with_grant(world, user="olaf@acme.example")
+    assert steps(world, inbox)["sign-in"] == ("ok", "The server accepts the sign-in of olaf@acme.example.")
+
+
+def test_a_poll_asks_for_a_new_sign_in_three_days_ahead(world: World):
+    inbox = with_grant(world, ends_at=(NOW + timedelta(days=7)).timestamp())
+    world.work()
+    assert admin.the_inbox(world.context, inbox.name, inbox.account).attention is None
+    world.now = NOW + timedelta(days=5)
+    world.work()
+    attention = admin.the_inbox(world.context, inbox.name, inbox.account).attention
+    assert attention == "The sign-in ends on 2026-11-29 at 12:00 UTC: sign in again before (inbox sign-in)."
+
+
+@pytest.mark.parametrize(
+    ("rights", "state", "words"),
+    [
+        ("https://outlook.office.com/IMAP.AccessAsUser.All openid", "ok", "Granted: IMAP.AccessAsUser.All."),
+        ("https://mail.google.com/", "ok", "Granted: https://mail.google.com/."),
+        ("IMAP.AccessAsUser.All Mail.Send", "ok", "Never used, and granted as well: Mail.Send."),
+        ("openid Mail.Send", "warning", "not granted: IMAP.AccessAsUser.All or https://mail.google.com/."),
+    ],
+)
+def test_the_rights_of_a_sign_in_are_named(world: World, rights, state, words):
+    found, said = steps(world, with_grant(world, granted=rights))["rights"]
+    assert found == state
+    assert words in said

@@ -9,6 +9,7 @@ from connectors import ImapSettings, MaildirSettings, StaleCredential
 from tests.fakes.world import RULES
 from worker import admin
 from worker.pipeline import Context
+from worker.store import inboxes
 from worker.store.credentials import DatabaseCredentials
 from worker.store.database import migrate, open_engine, reading, writing
 from worker.store.keyring import KeyProblem, KeyRing, load_digester, new_key
@@ -87,3 +88,15 @@ def test_a_tenant_may_not_name_a_folder_of_this_machine(engine):
     request = admin.InboxRequest(account="acme", name="x", address="x@mx.test", settings=MaildirSettings(path="/etc"))
     with pytest.raises(admin.AdminProblem, match="Only the operator"):
         admin.add_inbox(open_context(engine, [OLD]), request)
+
+
+def test_when_a_sign_in_ends_is_known_beside_its_inbox(engine):
+    context = open_context(engine, [OLD])
+    inbox_id = connect_inbox(context)
+    with reading(engine) as connection:
+        assert inboxes.get(connection, inbox_id).sign_in_ends_at is None
+    stored = DatabaseCredentials(engine, context.ring, inbox_id)
+    _, version = stored.load()
+    stored.save('{"type": "authorized_user", "ends_at": 1800000000}', version)
+    with reading(engine) as connection:
+        assert inboxes.get(connection, inbox_id).sign_in_ends_at == datetime.fromtimestamp(1_800_000_000, UTC)

@@ -22,6 +22,7 @@ def engine(request: pytest.FixtureRequest, tmp_path) -> Iterator[Engine]:
     made.dispose()
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")  # on SQLite
 def test_the_migrations_make_what_the_schema_says(engine: Engine):
     migrate(engine)
     with reading(engine) as connection:

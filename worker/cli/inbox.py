@@ -3,10 +3,11 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from worker.cli import sign_in as signing
 from worker.cli.shared import (
     FAILED,
     USAGE,
@@ -35,7 +36,16 @@ PasswordEnv = Annotated[
 
 Credentials = Annotated[
     Path | None,
-    typer.Option(help="File that holds an OAuth grant as JSON; see the README for its fields. Delete it afterwards."),
+    typer.Option(help="File that holds a grant or a service account's key as JSON; see the README. Delete it then."),
+]
+
+Client = Annotated[
+    Path | None,
+    typer.Option(help="File that holds your app's registration with Google or Microsoft: sign in by it now."),
+]
+
+DeviceCode = Annotated[
+    bool, typer.Option("--device-code", help="Sign in by a code that is typed into any browser (Microsoft).")
 ]
 
 
@@ -44,9 +54,9 @@ def add(
     name: str,
     account: Annotated[str, typer.Option("--account", "-a", help="The CRM account that it belongs to.")],
     address: Annotated[str, typer.Option(help="The inbox's email address.")],
-    provider: Annotated[str, typer.Option(help="imap, exchange or maildir.")],
+    provider: Annotated[str, typer.Option(help="gmail, office365, exchange, imap or maildir.")],
     folder: Annotated[
-        list[str] | None, typer.Option(help="Folder to read; repeat it. Default: inbox and junk.")
+        list[str] | None, typer.Option(help="Folder to read; repeat it. Default: inbox, junk and, if any, archive.")
     ] = None,
     since: Annotated[str | None, typer.Option(help="How far back the first poll reads. Default: from now on.")] = None,
     path: Annotated[str | None, typer.Option(help="maildir: the folder that holds new and cur.")] = None,
@@ -62,9 +72,16 @@ def add(
         typer.Option(help="imap: password (default), xoauth2, oauthbearer; exchange: ntlm (default), basic, oauth."),
     ] = None,
     access: Annotated[str | None, typer.Option(help="exchange: delegate (default) or impersonation.")] = None,
+    cloud: Annotated[str | None, typer.Option(help="office365: global (default), us, us-dod or china.")] = None,
+    prefilter: Annotated[
+        bool, typer.Option("--prefilter", help="gmail: let Gmail's search choose: far less quota, fewer notices found.")
+    ] = False,
+    api: Annotated[str | None, typer.Option(help="gmail, office365: another address of the same API.")] = None,
     ca_file: Annotated[str | None, typer.Option(help="The certificate authority of a private server.")] = None,
     password_env: PasswordEnv = None,
     credentials: Credentials = None,
+    client: Client = None,
+    device_code: DeviceCode = False,
     authserv_id: Annotated[
         str | None, typer.Option(help="Name by which this provider signs Authentication-Results (RFC 8601).")
     ] = None,
@@ -72,6 +89,10 @@ def add(
     r"""Connect an inbox.
 
     Examples:
+
+    bounce-worker inbox add gina -a acme --address gina@acme.example --provider gmail --client google-client.json
+
+    bounce-worker inbox add olaf -a acme --address olaf@acme.example --provider office365 --client microsoft-client.json
 
     bounce-worker inbox add alice -a acme --address alice@acme.example --provider imap --host imap.acme.example
     --password-env ALICE_PASSWORD --since 2026-11-01
@@ -98,26 +119,31 @@ def add(
         "ca_file": ca_file,
         "authserv_id": authserv_id,
         "username": username,
+        "cloud": cloud,
+        "api": api,
+        "prefilter": prefilter or None,
+        "folders": folder or None,
     }
     if provider == "imap":
         given |= {"username": username or address, "port": port or (993 if (security or "tls") == "tls" else 143)}
     if provider == "exchange":
         given |= {"username": username or address, "address": address}
-    given = {key: value for key, value in given.items() if value is not None} | {"folders": folder or []}
+    if provider in ("gmail", "office365"):
+        given |= {"address": address}
+    given = {key: value for key, value in given.items() if value is not None}
     moment = parse_date(since)
     with told():
+        settings = from_fields(provider, given)
         secret = _secret(password_env, credentials)
+        if client is not None:
+            secret = signing.sign_in(settings, address, signing.read_client(client), device_code=device_code)
         if provider != "maildir" and secret is None:
-            fail(
-                f"An {provider} inbox needs a password or a grant: name the environment variable that holds the"
-                " password with --password-env, or the file that holds the grant with --credentials.",
-                USAGE,
-            )
+            fail(NEEDS.get(provider, NEEDS["imap"]), USAGE)
         request = admin.InboxRequest(
             account=account,
             name=name,
             address=address,
-            settings=from_fields(provider, given),
+            settings=settings,
             since=moment,
             secret=secret,
             trusted=True,  # the command line is the operator's own
@@ -125,6 +151,49 @@ def add(
         inbox = admin.add_inbox(open_context(), request)
     out.print(f"Connected {account}/{name}; its first poll reads what came since {inbox.since:%Y-%m-%d %H:%M} UTC.")
     out.print(f"Next: bounce-worker inbox check {name} --account {account}")
+
+
+NEEDS: Final = {
+    "imap": "This inbox needs a password or a grant: name the environment variable that holds the password with"
+    " --password-env, or the file that holds the grant with --credentials, or sign in with --client.",
+    "gmail": "A gmail inbox needs a sign-in, with --client, or a service account's key, with --credentials.",
+    "office365": "An office365 inbox needs a sign-in, with --client, or an app's own grant, with --credentials.",
+}
+
+
+@app.command("sign-in")
+def sign_in_again(
+    name: str,
+    account: Account = None,
+    client: Client = None,
+    device_code: DeviceCode = False,
+    redirect_uri: Annotated[
+        str | None,
+        typer.Option(help="Where the web process is reached: …/sign-in/callback. Prints whom to send there."),
+    ] = None,
+) -> None:
+    """Sign in to an inbox anew, by this machine's browser, by a code, or by an address to send to the inbox's user.
+
+    Examples:
+
+    bounce-worker inbox sign-in gina -a acme
+
+    bounce-worker inbox sign-in olaf -a acme --redirect-uri https://bounces.acme.example/sign-in/callback
+    """
+    from connectors import from_json
+    from worker import admin
+
+    with told():
+        context = open_context()
+        inbox = admin.the_inbox(context, name, account)
+        chosen = signing.read_client(client) if client else admin.client_of(context, inbox)
+        if redirect_uri:
+            out.print("Send this address to the inbox's user; it holds for 15 minutes:")
+            out.print(admin.begin_sign_in(context, inbox, redirect_uri, chosen), markup=False, soft_wrap=True)
+            return
+        settings = from_json(inbox.provider, inbox.settings)
+        admin.resume(context, inbox, signing.sign_in(settings, inbox.address, chosen, device_code=device_code))
+    out.print(f"Signed in to {inbox.account}/{inbox.name}; it is polled next.")
 
 
 @app.command("list")
@@ -267,7 +336,7 @@ def _secret(variable: str | None, file: Path | None = None) -> str | None:
 
 def _row(inbox: "Inbox", counts: Any) -> dict[str, Any]:  # noqa: ANN401 - a mapping of states to numbers
     names = ("account", "name", "address", "provider", "state", "attention", "failures")
-    times = ("since", "last_poll_at", "caught_up_at", "next_poll_at")
+    times = ("since", "last_poll_at", "caught_up_at", "next_poll_at", "sign_in_ends_at")
     moments = {key: getattr(inbox, key) for key in times}
     return {
         "schema": 1,

@@ -111,6 +111,37 @@ def scheduler() -> None:
     tasks.run_scheduler(make_app(settings), lambda: context, stop)
 
 
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve HTTP: where people come back from signing in, and where providers ring. Put it behind a proxy with TLS.
+
+    Example: bounce-worker web --host 0.0.0.0 --port 8000
+    """
+    import uvicorn
+
+    from worker.web import make_web
+    from worker.wiring import lazy_context
+
+    with told():
+        settings = read_settings()
+        open_context().engine.dispose()  # problems with database or keys show here
+    # No access log: addresses hold codes. Who the proxy says is calling decides nothing here.
+    config = uvicorn.Config(
+        make_web(settings, lazy_context(settings)),
+        host=host,
+        port=port,
+        access_log=False,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=20,
+        limit_concurrency=200,
+    )
+    uvicorn.Server(config).run()
+
+
 def poll(
     name: Annotated[str | None, typer.Argument(metavar="[INBOX]", help="Default: every active inbox.")] = None,
     once: Annotated[

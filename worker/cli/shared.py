@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -41,7 +41,7 @@ def told() -> Iterator[None]:
         fail(str(problem))
 
 
-def fail(sentence: str, code: int = FAILED) -> None:
+def fail(sentence: str, code: int = FAILED) -> NoReturn:
     """Print a sentence to standard error and leave."""
     err.print(sentence, markup=False)
     raise typer.Exit(code)

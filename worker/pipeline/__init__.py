@@ -5,6 +5,7 @@
     process     fetch → detect, then match → classify → attach: bounce, timeline entry, address state, outbox and
                 "done" in one transaction a batch
     notify      after the commit: outbox rows to the CRM
+    doorbells   providers that call us when mail has come; a call only makes an inbox due
     register    what the CRM sent; makes the unmatched notices that name it pending again
 
 Only this room opens the transactions of that way. Each step may be run twice: the second run changes nothing. No
@@ -12,21 +13,26 @@ transaction is open while a mailbox, a queue or the CRM is spoken to.
 """
 
 from worker.pipeline.context import Context, batches
+from worker.pipeline.doorbells import Call, gmail_called, graph_called, renew_doorbells
 from worker.pipeline.notify import notify
 from worker.pipeline.poll import Polled, claim, claim_due, poll
 from worker.pipeline.process import process
 from worker.pipeline.register import idle, register, sweep
 
 __all__ = [
+    "Call",
     "Context",
     "Polled",
     "batches",
     "claim",
     "claim_due",
+    "gmail_called",
+    "graph_called",
     "idle",
     "notify",
     "poll",
     "process",
     "register",
+    "renew_doorbells",
     "sweep",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Engine
 
-from connectors import Connector, Dial, Doorbell, dial
+from connectors import Connector, Dial, Doorbell, Subscriber, dial
 from worker.classify import Rules
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester, KeyRing
@@ -33,6 +33,9 @@ class Context:
     connect: Callable[[Inbox], Connector]
     dial: Callable[[Inbox], Dial] = lambda _: dial
     doorbell: Callable[[Inbox], Doorbell | None] = lambda _: None
+    subscriber: Callable[[Inbox], Subscriber | None] = lambda _: None
+    call_us_at: Mapping[str, str] = field(default_factory=dict)
+    """By provider: what it is to call when mail comes."""
     deliver: Callable[[str, Mapping[str, Any]], None] | None = None
     poll_every: timedelta = timedelta(minutes=2)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))

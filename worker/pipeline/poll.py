@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
@@ -23,6 +23,10 @@ PAGES_PER_POLL: Final = 25
 """After so many pages, or `LONG_ENOUGH`, a poll gives its place to other inboxes and comes back at once."""
 REREAD: Final = timedelta(days=7)
 """How far before the last complete reading an inbox is read again when its cursor is lost."""
+
+
+SOON: Final = timedelta(days=3)
+"""How long before a sign-in ends for good a person is told: some last only for a week."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,12 @@ def _first_page(connector: Connector, inbox: Inbox) -> Page:
 def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, release: bool) -> list[int]:
     maybe = [envelope for envelope in page.envelopes if page.prefiltered or screen(envelope)]
     now = context.now()
-    values: dict[str, object] = {"cursor": page.cursor, "last_poll_at": now, "failures": 0, "attention": None}
+    values: dict[str, object] = {
+        "cursor": page.cursor,
+        "last_poll_at": now,
+        "failures": 0,
+        "attention": _ahead(inbox, now),
+    }
     if not page.has_more:
         values["caught_up_at"] = now
     if inbox.state is InboxState.NEEDS_ATTENTION:  # polled by a person's hand, and it works again
@@ -114,6 +123,13 @@ def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, relea
         inboxes.save_fenced(connection, inbox.id, lease_token, **values)
         refs = [(envelope.ref, envelope.thread_id, envelope.received_at) for envelope in maybe]
         return notices.add(connection, inbox.account, inbox.id, refs, now, now + TURN)
+
+
+def _ahead(inbox: Inbox, now: datetime) -> str | None:
+    """Return what a person should do before it is too late."""
+    if inbox.sign_in_ends_at is None or inbox.sign_in_ends_at > now + SOON:
+        return None
+    return f"The sign-in ends on {inbox.sign_in_ends_at:%Y-%m-%d at %H:%M} UTC: sign in again before (inbox sign-in)."
 
 
 def _poll_failed(context: Context, inbox: Inbox, lease_token: int, error: Exception) -> str:

@@ -5,9 +5,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from connectors.base import StaleCredential
 from connectors.errors import AuthRequired
+from connectors.oauth import ends_at
 from worker.store.database import insert, locked, reading, writing
 from worker.store.keyring import KeyRing
-from worker.store.schema import credentials
+from worker.store.schema import credentials, inboxes
 
 
 class DatabaseCredentials:
@@ -32,8 +33,9 @@ class DatabaseCredentials:
                 .where(credentials.c.inbox_id == self._inbox_id, credentials.c.version == expected_version)
                 .values(secret=self._ring.seal(secret.encode(), self._inbox_id), version=expected_version + 1)
             )
-        if done.rowcount != 1:
-            raise StaleCredential
+            if done.rowcount != 1:
+                raise StaleCredential
+            _note_end(connection, self._inbox_id, secret)
         return expected_version + 1
 
 
@@ -48,6 +50,12 @@ def put(connection: Connection, ring: KeyRing, inbox_id: str, secret: str) -> No
             set_={"secret": statement.excluded.secret, "version": credentials.c.version + 1},
         )
     )
+    _note_end(connection, inbox_id, secret)
+
+
+def _note_end(connection: Connection, inbox_id: str, secret: str) -> None:
+    """Let an inbox show when somebody must sign in again: that is no secret."""
+    connection.execute(sa.update(inboxes).where(inboxes.c.id == inbox_id).values(sign_in_ends_at=ends_at(secret)))
 
 
 def stored(connection: Connection) -> list[str]:

@@ -25,6 +25,7 @@ class Inbox:
     """An inbox as it is configured, and where its reading stands. `settings` is the connector's own JSON.
 
     `trusted` says that the operator named its host; one that a tenant typed in is reached through the guard.
+    `sign_in_ends_at` is when somebody must sign in again whatever happens, where that is known.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Inbox:
     lease_token: int
     created_at: datetime
     trusted: bool
+    sign_in_ends_at: datetime | None = None
 
 
 class StaleLease(Exception):
@@ -70,6 +72,12 @@ def get(connection: Connection, inbox_id: str) -> Inbox | None:
     """Return one inbox, or None."""
     row = connection.execute(inboxes.select().where(inboxes.c.id == inbox_id)).mappings().first()
     return _inbox(row) if row else None
+
+
+def of_address(connection: Connection, provider: str, address: str) -> list[str]:
+    """Return the inboxes of a mailbox, in whatever accounts: the provider that calls knows nothing of accounts."""
+    same = sa.and_(inboxes.c.provider == provider, sa.func.lower(inboxes.c.address) == address.lower())
+    return list(connection.execute(sa.select(inboxes.c.id).where(same, inboxes.c.state == InboxState.ACTIVE)).scalars())
 
 
 def change(connection: Connection, inbox_id: str, **values: object) -> None:

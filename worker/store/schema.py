@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0003"
+HEAD: Final = "0005"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -109,7 +109,9 @@ inboxes = sa.Table(
     sa.Column("lease_token", sa.BigInteger, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("trusted", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("sign_in_ends_at", Moment),
     sa.UniqueConstraint("account", "name", name="inboxes_account_name"),
+    sa.Index("inboxes_address", sa.text("lower(address)")),
     sa.Index("inboxes_due", "next_poll_at"),
 )
 
@@ -119,6 +121,29 @@ credentials = sa.Table(
     sa.Column("inbox_id", sa.Text, sa.ForeignKey("inboxes.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("secret", sa.LargeBinary, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
+)
+
+sign_ins = sa.Table(
+    "sign_ins",
+    metadata,
+    sa.Column("state", sa.LargeBinary, primary_key=True),
+    sa.Column("inbox_id", sa.Text, sa.ForeignKey("inboxes.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("flow", sa.LargeBinary, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+)
+
+doorbells = sa.Table(
+    "doorbells",
+    metadata,
+    sa.Column("inbox_id", sa.Text, sa.ForeignKey("inboxes.id", ondelete="CASCADE"), primary_key=True),
+    _maybe("subscription"),
+    sa.Column("secret", sa.LargeBinary),
+    sa.Column("expires_at", Moment),
+    sa.Column("renew_at", Moment, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    _maybe("problem"),
+    sa.Index("doorbells_subscription", "subscription"),
+    sa.Index("doorbells_renewal", "renew_at"),
 )
 
 sends = sa.Table(
