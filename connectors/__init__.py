@@ -123,6 +123,12 @@ def doorbell(settings: Settings, credentials: CredentialStore, dial: Dial = dial
     return ImapDoorbell(settings, credentials, dial)
 
 
-def subscriber(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Subscriber | None:  # noqa: ARG001
+def subscriber(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Subscriber | None:
     """Return what has the provider of `settings` call us when mail comes, or None where it can't."""
-    return None
+    match settings:
+        case Office365Settings():
+            from connectors._graph_subscriptions import Office365Subscriber
+
+            return Office365Subscriber(settings, credentials, dial)
+        case _:
+            return None
