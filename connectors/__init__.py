@@ -97,6 +97,10 @@ def connect(settings: Settings, credentials: CredentialStore, dial: Dial = dial)
             from connectors.exchange import ExchangeConnector
 
             return ExchangeConnector(settings, credentials, dial)
+        case GmailSettings():
+            from connectors.gmail import GmailConnector
+
+            return GmailConnector(settings, credentials, dial)
         case MaildirSettings():
             from connectors.maildir import MaildirConnector
 

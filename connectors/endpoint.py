@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from connectors._tls import tls_context
 from connectors.network import Dial
-from connectors.settings import ImapSettings, Security, Settings
+from connectors.settings import GmailSettings, ImapSettings, Security, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def endpoint(settings: Settings) -> Endpoint | None:
             ca_file=settings.ca_file,
             timeout=settings.connect_timeout,
         )
-    url = urlsplit(getattr(settings, "endpoint", ""))
+    url = urlsplit(settings.api if isinstance(settings, GmailSettings) else getattr(settings, "endpoint", ""))
     if not url.hostname:
         return None
     tls = url.scheme == "https"
