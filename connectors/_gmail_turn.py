@@ -37,12 +37,16 @@ AWAITED_LIMIT: Final = 5_000
 
 @dataclass(slots=True)
 class Turn:
-    """One poll. `reading` is where it stands by now, and `has_moved` says that this isn't where it began."""
+    """One poll; `is_first` where there was no cursor.
+
+    `reading` is where it stands by now, and `has_moved` says that this isn't where it began.
+    """
 
     reading: Reading
     questions: Questions
     settings: GmailSettings
     now: int
+    is_first: bool = False
     has_moved: bool = False
 
     def find(self) -> None:
@@ -157,8 +161,9 @@ class Turn:
         self._end_listing()
 
     def _end_listing(self) -> None:
+        """Go over to the history; at once where the listing took longer than this poll."""
         if self.reading.since is not None and not self.reading.has_more:
-            self.reading = replace(self.reading, since=None, asked=0)
+            self.reading = replace(self.reading, since=None, asked=0, page=None if self.is_first else "")
 
 
 def _newest(awaited: Sequence[Awaited]) -> tuple[Awaited, ...]:

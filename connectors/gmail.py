@@ -63,7 +63,7 @@ class GmailConnector:
         is_prefiltered = self._settings.prefilter
         with self._session.use():
             reading = known or self._start(since)
-            turn = Turn(reading, self._questions, self._settings, int(self._clock()))
+            turn = Turn(reading, self._questions, self._settings, int(self._clock()), is_first=known is None)
             if known or reading.has_more:
                 turn.find()
             envelopes = turn.hand_out(PAGE) if is_prefiltered else self._look(turn)

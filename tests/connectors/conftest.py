@@ -1,7 +1,8 @@
 import pytest
 
-from tests.connectors.mailboxes import ExchangeMailbox, ImapMailbox, MaildirMailbox, WeakMailbox
+from tests.connectors.mailboxes import ExchangeMailbox, GmailMailbox, ImapMailbox, MaildirMailbox, WeakMailbox
 from tests.fakes.ews.server import FakeExchange
+from tests.fakes.gmail.server import FakeGmail
 
 
 @pytest.fixture
@@ -25,6 +26,13 @@ def exchange():
 
 
 @pytest.fixture
+def gmail(emulate):
+    """A mailbox of emulate behind the fake Gmail API."""
+    with FakeGmail(emulate.fresh_mailbox()) as fake:
+        yield GmailMailbox(fake)
+
+
+@pytest.fixture
 def weak(weak_port):
     """A fresh inbox on a weak IMAP server."""
     mailbox = WeakMailbox(weak_port)
@@ -32,7 +40,7 @@ def weak(weak_port):
     mailbox.close()
 
 
-@pytest.fixture(params=["imap", "weak", "maildir", "exchange"])
+@pytest.fixture(params=["imap", "weak", "maildir", "exchange", "gmail"])
 def mailbox(request):
     """Every kind of mailbox in turn."""
     return request.getfixturevalue(request.param)
