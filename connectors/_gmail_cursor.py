@@ -37,7 +37,8 @@ class Reading:
     the page to go on with: a token, "" for the first one, None where there is none to go on with. `asked` counts pages,
     so that tokens that go round in circles come to an end.
 
-    `todo` has the messages that a page brought and that nobody has seen yet, with their threads. `seen` has those that
+    `todo` has the messages that a page brought and that nobody has seen yet, with their threads; `tries` counts how
+    often Gmail has failed to tell of any of them. `seen` has those that
     were handed out and may be told of again before `history` gets on. `complete` is the moment at which `history` was
     the mailbox's own, and `awaited` is what a search may yet find.
     """
@@ -46,6 +47,7 @@ class Reading:
     since: int | None = None
     page: str | None = None
     asked: int = 0
+    tries: int = 0
     todo: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     seen: tuple[str, ...] = ()
     complete: int = 0
@@ -67,7 +69,7 @@ class Reading:
     def cursor(self) -> Cursor:
         blank = Reading(history="")
         fields: dict[str, Any] = {"history": self.history}
-        for name in ("since", "page", "asked", "complete"):
+        for name in ("since", "page", "asked", "tries", "complete"):
             if getattr(self, name) != getattr(blank, name):
                 fields[name] = getattr(self, name)
         if self.todo:
@@ -87,7 +89,7 @@ def whole_second(moment: datetime) -> int:
 
 def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     read: dict[str, Any] = {"history": _matched(HISTORY_ID, fields["history"])}
-    for name in ("since", "asked", "complete"):
+    for name in ("since", "asked", "tries", "complete"):
         if name in fields:
             read[name] = int(fields[name])
     if "page" in fields:

@@ -41,8 +41,8 @@ class Looked:
     """A message's envelope, and what else tells whether it is wanted."""
 
     envelope: Envelope
-    labels: frozenset[str]
-    history: int
+    labels: frozenset[str] = frozenset()
+    history: int = 0
 
 
 class Questions:
@@ -117,7 +117,7 @@ class Questions:
         except TooLarge:
             # No sender may keep the others' mail from being read: where its header is too large, it has none.
             if len(refs) == 1:
-                yield refs[0], Looked(envelope=Envelope(ref=MessageRef(refs[0])), labels=frozenset(), history=0)
+                yield refs[0], Looked(envelope=Envelope(ref=MessageRef(refs[0])))
                 return
             half = len(refs) // 2
             yield from self._headers(refs[:half], wanted)

@@ -6,7 +6,7 @@ from typing import Final
 
 from connectors import _gmail_query as query
 from connectors._gmail_cursor import Awaited, Reading
-from connectors._gmail_errors import Refusal, Refused, meaning
+from connectors._gmail_errors import NO_GMAIL, Refusal, Refused, meaning
 from connectors._gmail_questions import Found, Looked, Questions, is_own
 from connectors.base import Envelope, MessageRef
 from connectors.errors import CursorExpired
@@ -21,8 +21,10 @@ ASKED_LIMIT: Final = 10_000
 SEEN_LIMIT: Final = 2_000
 """How many messages a cursor remembers to drop them when they are told of again; more may come twice."""
 
+TRIES: Final = 3
 STUBBORN: Final = 5
-"""Up to so many messages whose headers Gmail fails to give are handed out without them: nothing may wait for ever."""
+"""Up to so many messages whose headers Gmail fails to give again and again are handed out without them: a message that
+Gmail itself can't read must not keep all others waiting."""
 
 OVERLAP: Final = 3600
 """How far before the last complete reading a search begins, in seconds: clocks differ, and mail is dated on arrival."""
@@ -67,14 +69,13 @@ class Turn:
         """Hand out what was asked for of `refs`: the rest is gone, or was refused for now and waits on."""
         looked = {ref: each for ref, each in found.items() if isinstance(each, Looked)}
         failed = {ref: each for ref, each in found.items() if isinstance(each, Refusal)}
-        is_busy = any(each.is_busy for each in failed.values())
-        if failed and not is_busy and len(refs) <= STUBBORN:
-            bare = {
-                ref: Looked(envelope=Envelope(ref=MessageRef(ref)), labels=frozenset(), history=0) for ref in failed
-            }
-            looked, failed = looked | bare, {}
         if failed and len(failed) == len(refs):
-            raise meaning(next(iter(failed.values())), self.settings)
+            if len(refs) > STUBBORN or any(each.is_busy for each in failed.values()):
+                raise meaning(next(iter(failed.values())), self.settings)
+            if self.reading.tries < TRIES:
+                self.reading = replace(self.reading, tries=self.reading.tries + 1)
+                return []
+            looked, failed = {ref: Looked(envelope=Envelope(ref=MessageRef(ref))) for ref in refs}, {}
         wanted = [each.envelope for each in looked.values() if self._is_wanted(each)]
         self._settle(
             [ref for ref in refs if ref not in failed],
@@ -134,7 +135,7 @@ class Turn:
         try:
             found = ask(reading.page or "")
         except Refused as refused:
-            if refused.refusal.status != 400 or not reading.page:
+            if not (reading.page and refused.refusal.status == 400) or refused.refusal.reasons & NO_GMAIL:
                 raise
             found = ask("")
         self.reading = replace(reading, page=found.next_page, asked=reading.asked + 1)
@@ -157,7 +158,7 @@ class Turn:
 
     def _settle(self, done: Sequence[str], again: Sequence[str]) -> None:
         todo = {ref: thread for ref, thread in self.reading.todo.items() if ref not in set(done)}
-        self.reading = replace(self.reading, todo=todo, seen=(*self.reading.seen, *again)[-SEEN_LIMIT:])
+        self.reading = replace(self.reading, todo=todo, tries=0, seen=(*self.reading.seen, *again)[-SEEN_LIMIT:])
         self._end_listing()
 
     def _end_listing(self) -> None:

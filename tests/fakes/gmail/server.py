@@ -55,6 +55,11 @@ class Asked:
     ids: list[str] | None = None  # of a batch's parts
     status: int = 200
 
+    @property
+    def over(self) -> threading.Event:
+        """Set when the server ends."""
+        return self.fake.over
+
     def answer(self, body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.handler.reply(status, body, {"Content-Type": kind} | named)
