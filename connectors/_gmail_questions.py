@@ -53,13 +53,13 @@ class Questions:
 
     def profile(self) -> tuple[str, str]:
         """Return the mailbox's address and its history id."""
-        request = self._session.users.getProfile(userId="me", fields="emailAddress,historyId")
+        request = self._session.client.users.getProfile(userId="me", fields="emailAddress,historyId")
         answer = self._session.ask(request)
         return str(answer.get("emailAddress", "")), _history_id(answer)
 
     def history(self, start: str, page: str) -> Found:
         """Return the messages that were added since; not those that we know to be our own. Raises `CursorExpired`."""
-        request = self._session.users.history().list(
+        request = self._session.client.history.list(
             userId="me",
             startHistoryId=start,
             historyTypes=["messageAdded"],
@@ -85,7 +85,7 @@ class Questions:
 
     def messages(self, query: str, page: str = "", *, everywhere: bool = True) -> Found:
         """Return messages that a search finds, newest first; `everywhere` means in spam and trash too."""
-        request = self._session.users.messages().list(
+        request = self._session.client.messages.list(
             userId="me",
             includeSpamTrash=everywhere,
             maxResults=IDS,
@@ -103,7 +103,7 @@ class Questions:
 
     def _headers(self, refs: Sequence[str], wanted: Sequence[str]) -> Iterator[tuple[str, Looked | Refusal]]:
         requests = [
-            self._session.users.messages().get(
+            self._session.client.messages.get(
                 userId="me",
                 id=ref,
                 format="metadata",
@@ -136,7 +136,7 @@ class Questions:
         gone = MessageGone("The message is no longer in the mailbox.")
         if not MESSAGE_ID.fullmatch(ref):
             raise gone
-        request = self._session.users.messages().get(userId="me", id=ref, format="raw", fields="sizeEstimate,raw")
+        request = self._session.client.messages.get(userId="me", id=ref, format="raw", fields="sizeEstimate,raw")
         request.postproc = lambda _, body: {"raw": _raw(body)}
         limit = (max_bytes + 3) // 3 * 4 + 4 + _BESIDES
         try:
@@ -149,12 +149,12 @@ class Questions:
 
     def labels(self) -> list[Mapping[str, Any]]:
         """Return the mailbox's labels: names and kinds, no counts."""
-        request = self._session.users.labels().list(userId="me", fields="labels(id,name,type)")
+        request = self._session.client.labels.list(userId="me", fields="labels(id,name,type)")
         return _listed(self._session.ask(request), "labels")
 
     def counts(self, names: Sequence[str]) -> dict[str, int]:
         """Return how many messages some labels have."""
-        requests = [self._session.users.labels().get(userId="me", id=name, fields="messagesTotal") for name in names]
+        requests = [self._session.client.labels.get(userId="me", id=name, fields="messagesTotal") for name in names]
         answers = self._session.ask_each(requests) if requests else []
         return {
             name: answer["messagesTotal"]

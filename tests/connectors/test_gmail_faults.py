@@ -17,7 +17,6 @@ from connectors import (
 )
 from tests.connectors.mailboxes import GmailMailbox, ago, gmail_connector, ids, ids_of, message
 from tests.fakes.gmail import faults
-from tests.fakes.gmail.server import FakeGmail
 
 FAULTS = {
     "429": (faults.refuse(429, "rateLimitExceeded", Retry_After="7"), Throttled),
@@ -57,26 +56,23 @@ def small(monkeypatch):
 
 @pytest.mark.parametrize("prefilter", [False, True], ids=["headers", "prefilter"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_nothing_is_skipped_wherever_it_strikes(fault, prefilter, emulate):
+def test_nothing_is_skipped_wherever_it_strikes(fault, prefilter, emulate, gmail):
     act, expected = FAULTS[fault]
     for index in range(REQUESTS[prefilter]):
-        with FakeGmail(emulate.fresh_mailbox(), faults={index: act}) as fake:
-            mailbox = GmailMailbox(fake)
-            timeout = 0.2 if act is faults.hang else 5.0
-            found, due, failed = story(mailbox, prefilter=prefilter, read_timeout=timeout)
-            assert set(found) == set(due), f"at request {index}"
-            assert all(isinstance(each, expected) for each in failed), f"at request {index}: {failed}"
-            # What is refused inside a batch waits; a token that was refused is what a person must renew.
-            assert failed or fault in SILENT, f"at request {index}"
-            if not any(isinstance(each, CursorExpired) for each in failed):
-                assert sorted(found) == sorted(due), f"at request {index}"
+        gmail.fake.show(emulate.fresh_mailbox(), {index: act})
+        found, due, failed = story(gmail, prefilter=prefilter, read_timeout=0.1 if act is faults.hang else 5.0)
+        assert set(found) == set(due), f"at request {index}"
+        assert all(isinstance(each, expected) for each in failed), f"at request {index}: {failed}"
+        # What is refused inside a batch waits in the cursor.
+        assert failed or fault in SILENT, f"at request {index}"
+        if not any(isinstance(each, CursorExpired) for each in failed):
+            assert sorted(found) == sorted(due), f"at request {index}"
 
 
 @pytest.mark.parametrize("prefilter", [False, True], ids=["headers", "prefilter"])
-def test_the_story_is_as_long_as_the_faults_think(prefilter, emulate):
-    with FakeGmail(emulate.fresh_mailbox()) as fake:
-        found, due, failed = story(GmailMailbox(fake), prefilter=prefilter)
-        assert (sorted(found), failed, fake.requests) == (sorted(due), [], REQUESTS[prefilter])
+def test_the_story_is_as_long_as_the_faults_think(prefilter, gmail):
+    found, due, failed = story(gmail, prefilter=prefilter)
+    assert (sorted(found), failed, gmail.fake.requests) == (sorted(due), [], REQUESTS[prefilter])
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,14 @@ class FakeGmail:
     headers: list[dict[str, str]] = field(default_factory=list)
     clients: list[Connector] = field(default_factory=list)
 
+    def show(self, mailbox: Mailbox, faults: dict[int, Fault]) -> None:
+        """Begin anew with another mailbox."""
+        self.mailbox, self.answers, self.faults = mailbox, Answers(mailbox), faults
+        for client in self.clients:
+            client.close()
+        self.clients.clear()
+        self.clear()
+
     def __enter__(self) -> Self:
         self.answers = Answers(self.mailbox)
         self.over = threading.Event()
