@@ -19,9 +19,9 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaited:
-    """Messages that Gmail's search hasn't found, and may find yet: its index lags behind its history.
+    """What Gmail's search hasn't found and may find yet: its index lags behind its history.
 
-    They are looked for from `since` on, and for the last time after `until`; both are seconds since 1970.
+    It is looked for from `since` on, and for the last time after `until`; both are seconds since 1970.
     """
 
     since: int
@@ -40,7 +40,8 @@ class Reading:
     `todo` has the messages that a page brought and that nobody has seen yet, with their threads; `tries` counts how
     often Gmail has failed to tell of any of them. `seen` has those that
     were handed out and may be told of again before `history` gets on. `complete` is the moment at which `history` was
-    the mailbox's own, and `awaited` is what a search may yet find.
+    the mailbox's own, and `awaited` is what a search may yet find of messages that the history told of. `again` is the
+    time just before the first listing, which is listed once more: its `ids` were found already.
     """
 
     history: str
@@ -52,6 +53,7 @@ class Reading:
     seen: tuple[str, ...] = ()
     complete: int = 0
     awaited: tuple[Awaited, ...] = ()
+    again: Awaited | None = None
 
     @property
     def has_more(self) -> bool:
@@ -77,7 +79,9 @@ class Reading:
         if self.seen:
             fields["seen"] = self.seen
         if self.awaited:
-            fields["awaited"] = [[each.since, each.until, each.ids] for each in self.awaited]
+            fields["awaited"] = [_fields(each) for each in self.awaited]
+        if self.again:
+            fields["again"] = _fields(self.again)
         return Cursor(json.dumps(fields, separators=(",", ":")))
 
 
@@ -96,10 +100,18 @@ def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
         read["page"] = str(fields["page"])
     read["todo"] = {_matched(MESSAGE_ID, ref): str(thread) for ref, thread in fields.get("todo", {}).items()}
     read["seen"] = _ids(fields.get("seen", ()))
-    read["awaited"] = tuple(
-        Awaited(since=int(since), until=int(until), ids=_ids(ids)) for since, until, ids in fields.get("awaited", ())
-    )
+    read["awaited"] = tuple(_awaited(*each) for each in fields.get("awaited", ()))
+    if "again" in fields:
+        read["again"] = _awaited(*fields["again"])
     return read
+
+
+def _fields(awaited: Awaited) -> list[Any]:
+    return [awaited.since, awaited.until, awaited.ids]
+
+
+def _awaited(since: int, until: int, ids: Sequence[Any]) -> Awaited:
+    return Awaited(since=int(since), until=int(until), ids=_ids(ids))
 
 
 def _ids(values: Sequence[Any]) -> tuple[str, ...]:

@@ -172,6 +172,6 @@ def after(second: int, query: str = "") -> str:
     return f"{query} {bounded}".strip()
 
 
-def sent_between(since: int, until: int) -> str:
-    """Return the search for sent mail of a stretch of time, a second wider at both ends as in `after`."""
-    return f"in:sent {after(since)} before:{max(1, until) + 2}".replace("  ", " ")
+def between(since: int, until: int, query: str = "") -> str:
+    """Return a search for a stretch of time, a second wider at both ends as in `after`."""
+    return f"{after(since, query)} before:{max(1, until) + 2}".strip()

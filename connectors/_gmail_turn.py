@@ -64,6 +64,9 @@ class Turn:
                 break
         if self.reading.awaited:
             self._search()
+        again = self.reading.again
+        if again is not None and again.until <= self.now and not self.reading.has_more:
+            self._list_again(again)
 
     def look(self, refs: Sequence[str], found: Mapping[str, Looked | Refusal]) -> list[Envelope]:
         """Hand out what was asked for of `refs`: the rest is gone, or was refused for now and waits on."""
@@ -77,6 +80,7 @@ class Turn:
                 return []
             looked, failed = {ref: Looked(envelope=Envelope(ref=MessageRef(ref))) for ref in refs}, {}
         wanted = [each.envelope for each in looked.values() if self._is_wanted(each)]
+        self._remember([ref for ref, each in looked.items() if self._is_late(each)])
         self._settle(
             [ref for ref in refs if ref not in failed],
             [ref for ref, each in looked.items() if self._comes_again(each)],
@@ -87,11 +91,16 @@ class Turn:
         """Hand out what a search has found, without a further look."""
         refs = list(self.reading.todo)[:limit]
         envelopes = [Envelope(ref=MessageRef(ref), thread_id=self.reading.todo[ref] or None) for ref in refs]
+        self._remember(refs)
         self._settle(refs, refs if self.reading.since is not None or self.reading.page is not None else ())
         return envelopes
 
+    @property
+    def _query(self) -> str:
+        return query.NOTICES if self.settings.prefilter else ""
+
     def _list(self, since: int) -> None:
-        searched = query.after(since, query.NOTICES if self.settings.prefilter else "")
+        searched = query.after(since, self._query)
         found = self._page(lambda page: self.questions.messages(searched, page))
         self.reading = replace(self.reading, todo=self._unseen(found))
         self._end_listing()
@@ -112,7 +121,21 @@ class Turn:
         """Let Gmail choose among what is awaited. Where it finds too much to tell, all of that is looked at."""
         awaited = self.reading.awaited
         ids = dict.fromkeys((ref for each in awaited for ref in each.ids), "")
-        searched = query.after(min(each.since for each in awaited), query.NOTICES)
+        hits, is_all = self._hits(query.after(min(each.since for each in awaited), query.NOTICES))
+        todo = {ref: thread for ref, thread in (hits if is_all else ids | hits).items() if ref in ids}
+        left = [replace(each, ids=tuple(ref for ref in each.ids if ref not in todo)) for each in awaited]
+        kept = _newest([each for each in left if each.ids and each.until > self.now])
+        self.reading = replace(self.reading, todo=todo, awaited=kept)
+
+    def _list_again(self, again: Awaited) -> None:
+        """List the last of what the first listing was about: its newest may not have been in the index yet."""
+        hits, _ = self._hits(query.between(again.since, again.until - LAG, self._query))
+        known = {*again.ids, *(ref for each in self.reading.awaited for ref in each.ids)}
+        todo = {ref: thread for ref, thread in hits.items() if ref not in known}
+        self.reading = replace(self.reading, todo=todo, again=None)
+
+    def _hits(self, searched: str) -> tuple[dict[str, str], bool]:
+        """Return what a search finds, and whether that is all."""
         hits: dict[str, str] = {}
         page: str | None = ""
         for _ in range(PAGES):
@@ -120,12 +143,8 @@ class Turn:
             hits |= found.messages
             page = found.next_page
             if page is None:
-                break
-        chosen = ids | hits if page is not None else hits
-        todo = {ref: thread for ref, thread in chosen.items() if ref in ids}
-        left = [replace(each, ids=tuple(ref for ref in each.ids if ref not in todo)) for each in awaited]
-        kept = _newest([each for each in left if each.ids and each.until > self.now])
-        self.reading = replace(self.reading, todo=todo, awaited=kept)
+                return hits, True
+        return hits, False
 
     def _page(self, ask: Callable[[str], Found]) -> Found:
         """Ask for the page to go on with; from the beginning where its token has died."""
@@ -155,6 +174,16 @@ class Turn:
         if self.reading.since is not None:
             return looked.history > int(self.reading.history)
         return self.reading.page is not None
+
+    def _is_late(self, looked: Looked) -> bool:
+        """Whether listing again would find a message that was handed out."""
+        again, at = self.reading.again, looked.envelope.received_at
+        return again is not None and (at is None or at.timestamp() >= again.since - 1)
+
+    def _remember(self, refs: Sequence[str]) -> None:
+        again = self.reading.again
+        if again is not None and refs:
+            self.reading = replace(self.reading, again=replace(again, ids=(*again.ids, *refs)[:SEEN_LIMIT]))
 
     def _settle(self, done: Sequence[str], again: Sequence[str]) -> None:
         todo = {ref: thread for ref, thread in self.reading.todo.items() if ref not in set(done)}

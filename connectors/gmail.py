@@ -5,8 +5,8 @@ search for delivery reports, and no headers.
 
 A first poll notes the history id and then lists what there is. In this order nothing is missed: what came before the
 id is in the listing, unless it is gone; what came after it is told by the history. What came between the two is told by
-both, and dropped once. A poll looks at no more messages than the mailbox's quota has room for; the others wait in the
-cursor.
+both, and dropped once. What Gmail's search didn't know yet is found by listing the last hour once more, later. A poll
+looks at no more messages than the mailbox's quota has room for; the others wait in the cursor.
 """
 
 import time
@@ -15,12 +15,12 @@ from datetime import datetime
 from typing import Final
 
 from connectors import _gmail_query as query
-from connectors._gmail_cursor import Reading, whole_second
+from connectors._gmail_cursor import Awaited, Reading, whole_second
 from connectors._gmail_http import GmailSession
 from connectors._gmail_labels import shown
 from connectors._gmail_questions import Looked, Questions
 from connectors._gmail_quota import GET, UNITS
-from connectors._gmail_turn import Turn
+from connectors._gmail_turn import LAG, OVERLAP, Turn
 from connectors.base import (
     ENVELOPE_HEADERS,
     SENT_HEADERS,
@@ -81,7 +81,7 @@ class GmailConnector:
             return shown(self._questions.labels(), self._questions.counts)
 
     def sent(self, since: datetime, until: datetime) -> Sequence[Envelope]:
-        searched = query.sent_between(whole_second(since), whole_second(until))
+        searched = query.between(whole_second(since), whole_second(until), "in:sent")
         with self._session.use():
             meter = self._session.meter
             found = self._questions.messages(searched, everywhere=False)
@@ -107,7 +107,8 @@ class GmailConnector:
         first = whole_second(since) if isinstance(since, datetime) else 0
         if first > now + DAY:
             return Reading(history=history, complete=now)
-        return Reading(history=history, since=first, page="", complete=now)
+        again = Awaited(since=max(first, now - OVERLAP), until=now + LAG, ids=())
+        return Reading(history=history, since=first, page="", complete=now, again=again)
 
     def _look(self, turn: Turn) -> list[Envelope]:
         """Read the headers of as many messages as the quota has room for."""

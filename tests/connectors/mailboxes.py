@@ -218,9 +218,10 @@ class GmailMailbox:
 
     fake: FakeGmail
     wire: Dial = dial
+    prefilter: bool = False
 
     def connector(self, token: str = "secret", **changes) -> GmailConnector:
-        return gmail_connector(self.fake, token, self.wire, **changes)
+        return gmail_connector(self.fake, token, self.wire, **{"prefilter": self.prefilter} | changes)
 
     def deliver_all(self, messages, folder="INBOX", at=None) -> None:
         labels = {"INBOX": ["INBOX", "UNREAD"], "Junk": ["SPAM", "UNREAD"], "Sent": ["SENT"]}[folder]
@@ -235,6 +236,14 @@ class GmailMailbox:
         status, answer = self.fake.mailbox.ask("POST", "messages", fields | {"internalDate": f"{self._last:013d}"})
         assert status == 200, answer
         return answer["id"]
+
+    def expire_cursor(self) -> None:
+        self.fake.answers.expire_history()
+
+    def take_units(self) -> int:
+        """Return the quota units that were used since last time."""
+        units, self.fake.units = self.fake.units, 0
+        return units
 
     def ref(self, raw: bytes) -> str:
         """Return the id of a message that is still there."""
