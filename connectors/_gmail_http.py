@@ -168,6 +168,7 @@ class GmailSession:
 
             batch = BatchHttpRequest(callback=keep, batch_uri=f"{self.api}/batch")
             for number, request in enumerate(requests):
+                request.headers = {}  # the batch itself says who asks, and that its answer may be packed
                 batch.add(request, request_id=str(number))
             batch.execute(http=_Transport(self._connection(), token, ANSWER_LIMIT, cut=False))
             found = [answers[str(number)] for number in range(len(requests))]

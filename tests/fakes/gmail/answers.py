@@ -79,14 +79,14 @@ class Answers:
         return self._smaller(answer["historyId"])
 
     def _smaller(self, history: str) -> str:
-        return str(max(1, int(history) - self.mailbox.emulate.base))
+        return str(max(1, self.oldest, int(history) - self.mailbox.emulate.base))
 
     def _profile(self, path, given):
         return 200, {"emailAddress": self.mailbox.address, "historyId": self._current(), "messagesTotal": 0}
 
     def _history(self, path, given):
         start = int(given["startHistoryId"])
-        if start + 1 < self.oldest:
+        if start < self.oldest:
             return error(404, "Requested entity was not found.", "notFound")
         offset = 0
         if "pageToken" in given:
