@@ -1,4 +1,4 @@
-"""The searches that Gmail is asked for, and above all the one for delivery reports, where an inbox is set to `prefilter`.
+"""The searches that Gmail is asked for; above all the one for delivery reports, where an inbox is set to `prefilter`.
 
 Words as Gmail's search takes them (https://support.google.com/mail/answer/7190): whole words, whatever their case, in
 order where they stand in quotes; braces mean any of them. It knows neither parts of words nor most header fields, so

@@ -1,9 +1,8 @@
 """What happens to a Gmail inbox in `Month`: labels where others have folders, and a search whose index lags behind."""
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from connectors import Connector
 from tests.connectors.mailboxes import GmailMailbox, gmail_connector

@@ -40,6 +40,7 @@ FAULTS = {
     "500 inside": (faults.inside(500, "backendError"), Unavailable),
     "all 429 inside": (faults.inside(429, "rateLimitExceeded", 1), Throttled),
 }
+SOON = f"{datetime.now(UTC) + timedelta(seconds=900):%Y-%m-%dT%H:%M:%S}.000Z"
 SILENT = {"429 inside", "500 inside", "all 429 inside"}
 REQUESTS = {False: 17, True: 12}
 """How many requests the story below takes without a fault, without and with the prefilter."""
@@ -83,15 +84,7 @@ def test_the_story_is_as_long_as_the_faults_think(prefilter, gmail):
         (faults.refuse(429, "rateLimitExceeded"), 60, 60),
         (faults.refuse(403, "dailyLimitExceeded"), 3600, 3600),
         (faults.refuse(503, "backendError", Retry_After="9"), 9, 9),
-        (
-            faults.refuse(
-                429,
-                "rateLimitExceeded",
-                f"User-rate limit exceeded. Retry after {datetime.now(UTC) + timedelta(seconds=900):%Y-%m-%dT%H:%M:%S}.000Z",
-            ),
-            300,
-            900,
-        ),
+        (faults.refuse(429, "rateLimitExceeded", f"User-rate limit exceeded.  Retry after {SOON}"), 300, 900),
     ],
 )
 def test_the_time_to_wait_is_what_gmail_said(act, least, most, gmail):
@@ -126,7 +119,7 @@ def test_a_refusal_says_what_to_do_and_none_of_googles_words(status, reason, kin
     assert str(caught.value).endswith(".")
 
 
-def story(mailbox: GmailMailbox, prefilter: bool, **changes) -> tuple[list[str], list[str], list[ConnectorError]]:
+def story(mailbox: GmailMailbox, *, prefilter: bool, **changes) -> tuple[list[str], list[str], list[ConnectorError]]:
     """Read a mailbox as the worker does, while mail comes and goes; return Message-IDs, those due, and what failed."""
     since = ago(days=2)
     subject = "Undeliverable: {}" if prefilter else "{}"

@@ -1,9 +1,9 @@
 """A model of Gmail's search as far as Google documents it (https://support.google.com/mail/answer/7190).
 
 Whole words in any case, in order where they stand in quotes; `from:` and `subject:` with a word or a quoted phrase;
-braces for "any of"; a minus for "not"; `in:` a label; `after:` and `before:` with seconds. A word ends where letters and
-digits end, so that ``mailer-daemon`` is two words that follow each other. How Gmail cuts up Chinese and Japanese isn't
-documented: here a run of their letters is one word, which finds less than Gmail may.
+braces for "any of"; a minus for "not"; `in:` a label; `after:` and `before:` with seconds. A word ends where letters
+and digits end, so that ``mailer-daemon`` is two words that follow each other. How Gmail cuts up Chinese and Japanese
+isn't documented: here a run of their letters is one word, which finds less than Gmail may.
 """
 
 import re
