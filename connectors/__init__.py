@@ -106,12 +106,14 @@ def connect(settings: Settings, credentials: CredentialStore, dial: Dial = dial)
             from connectors.office365 import Office365Connector
 
             return Office365Connector(settings, credentials, dial)
+        case GmailSettings():
+            from connectors.gmail import GmailConnector
+
+            return GmailConnector(settings, credentials, dial)
         case MaildirSettings():
             from connectors.maildir import MaildirConnector
 
             return MaildirConnector(settings)
-        case _:
-            raise Misconfigured("This provider can't be read yet.")
 
 
 def doorbell(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Doorbell | None:
