@@ -1,7 +1,9 @@
 """What Gmail alone has: history and labels, quota units, batches, tokens, and a search that chooses."""
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 
@@ -226,14 +228,14 @@ def test_a_header_too_large_to_be_read_keeps_nobody_waiting(gmail, monkeypatch):
 
 
 def test_a_fetch_reads_no_more_than_was_asked_for(gmail):
-    gmail.deliver_all([raw := message(body=b"".join(b"line %d\r\n" % number for number in range(200_000)))])
+    gmail.deliver_all([raw := message(body=base64.encodebytes(Random(1).randbytes(2_000_000)))])
     wire = Wire()
     connector = gmail_connector(gmail.fake, dial=wire)
     (envelope,) = connector.poll(LONG_AGO).envelopes
     wire.take()
     fetched = connector.fetch(envelope.ref, 50_000)
     assert (fetched.raw, fetched.truncated) == (raw[:50_000], True)
-    assert wire.take().received < 600_000  # what was on its way, of two megabytes
+    assert wire.take().received < 1_000_000  # what was on its way, of nearly three megabytes
     assert connector.poll(LONG_AGO).envelopes  # on a connection of its own: the rest of that answer isn't read
 
 
@@ -332,6 +334,16 @@ class TestSignIn:
             found = connector_with(gmail, store, ca_file=tokens.ca_file).poll(LONG_AGO).envelopes
         assert ids(found) == ids_of(*raws)
         assert gmail.fake.headers[-1]["authorization"] == "Bearer new"
+
+    def test_a_poll_renews_no_more_than_once(self, gmail, tmp_path):
+        gmail.fake.tokens = {"old", "new"}
+        gmail.fake.faults = {0: faults.refuse(401, "authError"), 2: faults.refuse(401, "authError")}
+        with FakeTokens(tmp_path, lambda form: ok(access_token="new", expires_in=3600)) as tokens:
+            store = Grant(tokens.google(access_token="old", expires_at=4e9))
+            connector = connector_with(gmail, store, ca_file=tokens.ca_file)
+            with pytest.raises(AuthRequired):
+                connector.poll(ago(days=1))
+            assert len(tokens.forms) == 1
 
     def test_a_sign_in_that_was_revoked_needs_a_person(self, gmail, tmp_path):
         with FakeTokens(tmp_path, lambda form: refused("invalid_grant")) as tokens:
