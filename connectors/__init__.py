@@ -132,5 +132,9 @@ def subscriber(settings: Settings, credentials: CredentialStore, dial: Dial = di
             from connectors._graph_subscriptions import Office365Subscriber
 
             return Office365Subscriber(settings, credentials, dial)
+        case GmailSettings():
+            from connectors._gmail_watch import GmailSubscriber
+
+            return GmailSubscriber(settings, credentials, dial)
         case _:
             return None

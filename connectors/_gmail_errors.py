@@ -102,7 +102,9 @@ def meaning(refusal: Refusal, settings: GmailSettings) -> ConnectorError:  # noq
         return Misconfigured(
             f"{address} has no Gmail, or it is switched off: ask the Workspace administrator to switch it on {told}."
         )
-    return Misconfigured(f"Gmail refuses to let {address} be read: check the app's rights in Google Cloud {told}.")
+    return Misconfigured(
+        f"Gmail doesn't let {address} be read: sign in as its user, or check the app's rights in Google Cloud {told}."
+    )
 
 
 def _reasons(error: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,9 @@ from connectors.errors import CursorExpired, MessageGone, Unavailable
 IDS: Final = 500
 """Messages in one page of a listing, and records in one of the history: the most that Gmail gives."""
 
+ME: Final = "me"
+"""Whoever has signed in."""
+
 OWN: Final = frozenset({"DRAFT", "CHAT"})
 RECEIVED: Final = frozenset({"INBOX", "SPAM"})
 
@@ -50,17 +53,19 @@ class Questions:
 
     def __init__(self, session: GmailSession) -> None:
         self._session = session
+        # By its address, so that a sign-in that leads to another mailbox is refused and reads nobody else's mail.
+        self._mailbox = session.settings.address
 
     def profile(self) -> tuple[str, str]:
         """Return the mailbox's address and its history id."""
-        request = self._session.client.users.getProfile(userId="me", fields="emailAddress,historyId")
+        request = self._session.client.users.getProfile(userId=ME, fields="emailAddress,historyId")
         answer = self._session.ask(request)
         return str(answer.get("emailAddress", "")), _history_id(answer)
 
     def history(self, start: str, page: str) -> Found:
         """Return the messages that were added since; not those that we know to be our own. Raises `CursorExpired`."""
         request = self._session.client.history.list(
-            userId="me",
+            userId=self._mailbox,
             startHistoryId=start,
             historyTypes=["messageAdded"],
             maxResults=IDS,
@@ -86,7 +91,7 @@ class Questions:
     def messages(self, query: str, page: str = "", *, everywhere: bool = True) -> Found:
         """Return messages that a search finds, newest first; `everywhere` means in spam and trash too."""
         request = self._session.client.messages.list(
-            userId="me",
+            userId=self._mailbox,
             includeSpamTrash=everywhere,
             maxResults=IDS,
             fields="messages(id,threadId),nextPageToken",
@@ -104,7 +109,7 @@ class Questions:
     def _headers(self, refs: Sequence[str], wanted: Sequence[str]) -> Iterator[tuple[str, Looked | Refusal]]:
         requests = [
             self._session.client.messages.get(
-                userId="me",
+                userId=self._mailbox,
                 id=ref,
                 format="metadata",
                 metadataHeaders=list(wanted),
@@ -136,7 +141,9 @@ class Questions:
         gone = MessageGone("The message is no longer in the mailbox.")
         if not MESSAGE_ID.fullmatch(ref):
             raise gone
-        request = self._session.client.messages.get(userId="me", id=ref, format="raw", fields="sizeEstimate,raw")
+        request = self._session.client.messages.get(
+            userId=self._mailbox, id=ref, format="raw", fields="sizeEstimate,raw"
+        )
         request.postproc = lambda _, body: {"raw": _raw(body)}
         limit = (max_bytes + 3) // 3 * 4 + 4 + _BESIDES
         try:
@@ -149,12 +156,14 @@ class Questions:
 
     def labels(self) -> list[Mapping[str, Any]]:
         """Return the mailbox's labels: names and kinds, no counts."""
-        request = self._session.client.labels.list(userId="me", fields="labels(id,name,type)")
+        request = self._session.client.labels.list(userId=self._mailbox, fields="labels(id,name,type)")
         return _listed(self._session.ask(request), "labels")
 
     def counts(self, names: Sequence[str]) -> dict[str, int]:
         """Return how many messages some labels have."""
-        requests = [self._session.client.labels.get(userId="me", id=name, fields="messagesTotal") for name in names]
+        requests = [
+            self._session.client.labels.get(userId=self._mailbox, id=name, fields="messagesTotal") for name in names
+        ]
         answers = self._session.ask_each(requests) if requests else []
         return {
             name: answer["messagesTotal"]

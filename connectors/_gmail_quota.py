@@ -21,8 +21,12 @@ LIST: Final = "gmail.users.messages.list"
 GET: Final = "gmail.users.messages.get"
 LABELS: Final = "gmail.users.labels.list"
 LABEL: Final = "gmail.users.labels.get"
+WATCH: Final = "gmail.users.watch"
+STOP: Final = "gmail.users.stop"
 
-UNITS: Final[Mapping[str, int]] = MappingProxyType({PROFILE: 1, HISTORY: 2, LIST: 5, GET: 20, LABELS: 1, LABEL: 1})
+UNITS: Final[Mapping[str, int]] = MappingProxyType(
+    {PROFILE: 1, HISTORY: 2, LIST: 5, GET: 20, LABELS: 1, LABEL: 1, WATCH: 100, STOP: 50}
+)
 """What a call costs, by its id in the discovery document. A message costs the same in every format."""
 
 MINUTE: Final = 60.0

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ UNITS = {
     "gmail.users.labels.get": 1,
     "gmail.users.messages.list": 5,
     "gmail.users.messages.get": 20,
+    "gmail.users.watch": 100,
+    "gmail.users.stop": 50,
 }
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
@@ -40,6 +43,7 @@ class Answers:
     mailbox: Mailbox
     oldest: int = 0
     unindexed: set[str] = field(default_factory=set)
+    watched: str | None = None
 
     def __post_init__(self) -> None:
         self._stored: dict[str, Stored] = {}
@@ -58,6 +62,8 @@ class Answers:
             "gmail.users.messages.get": self._message,
             "gmail.users.labels.list": self._labels,
             "gmail.users.labels.get": self._label,
+            "gmail.users.watch": self._watch,
+            "gmail.users.stop": self._stop,
         }[name]
         if path["userId"] not in ("me", self.mailbox.address):
             return error(403, "Delegation denied", "forbidden")
@@ -83,6 +89,18 @@ class Answers:
 
     def _profile(self, path, given):
         return 200, {"emailAddress": self.mailbox.address, "historyId": self._current(), "messagesTotal": 0}
+
+    def _watch(self, path, given):
+        topic = given.get("body.topicName", "")
+        if not re.fullmatch(r"projects/[\w-]+/topics/[\w-]+", topic):
+            return error(400, "Invalid topicName", "invalidArgument")
+        self.watched = topic
+        ends = round((time.time() + 7 * 86_400) * 1000)
+        return 200, {"historyId": self._current(), "expiration": str(ends)}
+
+    def _stop(self, path, given):
+        self.watched = None
+        return 200, {}
 
     def _history(self, path, given):
         start = int(given["startHistoryId"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import unquote
 
 Mask = dict[str, "Mask"]
 _NAME = re.compile(r"[A-Za-z]+")
@@ -34,7 +35,7 @@ def method_of(verb: str, path: str) -> tuple[str, dict[str, str]] | None:
     for name, method in methods().items():
         pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", method["flatPath"])
         if method["httpMethod"] == verb and (found := re.fullmatch(pattern, path.lstrip("/"))):
-            return name, found.groupdict()
+            return name, {key: unquote(value) for key, value in found.groupdict().items()}
     return None
 
 
@@ -55,6 +56,13 @@ def request_problems(name: str, query: list[tuple[str, str]]) -> Iterator[str]:
             yield f"{name}: {key} is given twice"
 
 
+def body_problems(name: str, body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with what a request carries."""
+    wanted = methods()[name].get("request", {}).get("$ref")
+    known = document()["schemas"][wanted]["properties"] if wanted else {}
+    yield from (f"{name} takes no {key}" for key in body if key not in known)
+
+
 def mask_problems(mask: Mask, schema: str) -> Iterator[str]:
     properties = document()["schemas"][schema]["properties"]
     for key, below in mask.items():
@@ -70,7 +78,7 @@ def mask_problems(mask: Mask, schema: str) -> Iterator[str]:
 
 def answer_problems(name: str, answer: Any) -> Iterator[str]:
     """Yield what is wrong with an answer."""
-    yield from _value_problems(answer, methods()[name]["response"], name)
+    yield from _value_problems(answer, methods()[name].get("response", {"type": "object", "properties": {}}), name)
 
 
 def _value_problems(value: Any, schema: Mapping[str, Any], where: str) -> Iterator[str]:

@@ -175,7 +175,7 @@ class FakeGmail:
             self.problems += schema.answer_problems(call.name, answer)
         return status, answer
 
-    def read(self, verb: str, target: str) -> Call | None:
+    def read(self, verb: str, target: str, body: bytes = b"") -> Call | None:
         """Read a request line; None where the API has no such call."""
         place = urlsplit(target)
         found = schema.method_of(verb, place.path)
@@ -183,6 +183,10 @@ class FakeGmail:
             return None
         query = parse_qsl(place.query, keep_blank_values=True)
         self.problems += schema.request_problems(found[0], query)
+        if body:
+            sent = json.loads(body)
+            self.problems += schema.body_problems(found[0], sent)
+            query += [(f"body.{name}", value) for name, value in sent.items()]
         return Call(found[0], found[1], query)
 
 
@@ -203,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.headers.get("X-HTTP-Method-Override") == "GET":
             self._answer([self.fake.read("GET", f"{self.path}?{body.decode()}")])
         else:
-            self._answer([None])
+            self._answer([self.fake.read("POST", self.path, body)])
 
     def _answer(self, read: list[Call | None], ids: list[str] | None = None) -> None:
         fake = self.fake
