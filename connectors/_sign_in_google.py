@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oauthlib.oauth2 import WebApplicationClient
+from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
 
 from connectors._http import Http
 from connectors.errors import AuthRequired, Misconfigured, Unavailable
@@ -22,17 +22,22 @@ def begin(
     """Return where the person goes, the state that comes back, and what finishing needs."""
     app = WebApplicationClient(client["client_id"])
     verifier, state = app.create_code_verifier(64), secrets.token_urlsafe(32)
-    url = app.prepare_request_uri(
-        client.get("auth_uri") or SIGN_IN,
-        redirect_uri=redirect_uri,
-        scope=[resource.google_scope],
-        state=state,
-        code_challenge=app.create_code_challenge(verifier, "S256"),
-        code_challenge_method="S256",
-        access_type="offline",  # with a refresh token…
-        prompt="consent",  # …every time: Google gives one only where the person is asked
-        login_hint=address,
-    )
+    try:
+        url = app.prepare_request_uri(
+            client.get("auth_uri") or SIGN_IN,
+            redirect_uri=redirect_uri,
+            scope=[resource.google_scope],
+            state=state,
+            code_challenge=app.create_code_challenge(verifier, "S256"),
+            code_challenge_method="S256",
+            access_type="offline",  # with a refresh token…
+            prompt="consent",  # …every time: Google gives one only where the person is asked
+            login_hint=address,
+        )
+    except OAuth2Error:  # it takes no address but https
+        raise Misconfigured(
+            "The auth_uri of the client file must begin with https://: download the file again."
+        ) from None
     return url, state, {"state": state, "verifier": verifier, "redirect_uri": redirect_uri}
 
 

@@ -274,6 +274,11 @@ def test_a_file_that_is_no_client_is_told_in_words(text, words):
         read_client(text)
 
 
+def test_a_client_file_that_sends_people_to_an_open_address_is_refused(tokens):
+    with pytest.raises(Misconfigured, match="https"):
+        begin(google_client(tokens) | {"auth_uri": "http://accounts.test/auth"}, GMAIL, HERE, "g@acme.example", dial)
+
+
 def test_the_client_can_be_had_back_out_of_a_grant(tokens):
     client = google_client(tokens)
     assert read_client(json.dumps(client | {"refresh_token": "r", "access_token": "a", "expires_at": 1})) == client
