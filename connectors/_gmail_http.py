@@ -4,6 +4,7 @@ Its own transport is not used: httplib2 takes proxies from the environment and r
 google-auth's sleeps and tries again inside the caller's thread.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from connectors.errors import Misconfigured, Unavailable
 from connectors.network import Dial, dial
 from connectors.oauth import GMAIL, access_token
 from connectors.settings import GmailSettings
+
+# It warns of each refusal; we say what it means, once.
+logging.getLogger("googleapiclient.http").setLevel(logging.ERROR)
 
 REQUEST_LIMIT: Final = 60.0
 """How long one request may take, in seconds."""

@@ -48,6 +48,7 @@ class GraphSession:
         self._http: Http | None = None
         self._token: str | None = None
         self._is_renewed = False
+        self.requests = 0
 
     def path(self, *parts: str, **options: str) -> str:
         """Return the address of something in the mailbox; options are OData's, without their ``$``.
@@ -144,6 +145,7 @@ class GraphSession:
 
     def _send(self, question: "_Question", preferred: list[str], limit: int) -> Answer:
         settings = self.settings
+        self.requests += 1
         if self._http is None:
             self._http = Http(
                 self._dial,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType, Protocol
+from typing import Final, NewType, Protocol, runtime_checkable
 
 Cursor = NewType("Cursor", str)
 """Where reading stopped. Opaque to all but the connector that wrote it."""
@@ -132,6 +132,14 @@ class Connector(Protocol):
 
     def close(self) -> None:
         """Let go of the connection; never raises."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A connector whose provider counts what is asked of it."""
+
+    def quota(self) -> str:
+        """Return, in a sentence for a person, what was used of the quota lately and how much there is."""
 
 
 class Doorbell(Protocol):

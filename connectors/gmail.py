@@ -19,7 +19,7 @@ from connectors._gmail_cursor import Awaited, Reading, whole_second
 from connectors._gmail_http import GmailSession
 from connectors._gmail_labels import shown
 from connectors._gmail_questions import Looked, Questions
-from connectors._gmail_quota import GET, UNITS
+from connectors._gmail_quota import GET, HISTORY, LIST, UNITS
 from connectors._gmail_turn import LAG, OVERLAP, Turn
 from connectors.base import (
     ENVELOPE_HEADERS,
@@ -91,6 +91,12 @@ class GmailConnector:
             looked = dict(self._questions.headers(refs, SENT_HEADERS)).values()
         envelopes = [each.envelope for each in looked if isinstance(each, Looked)]
         return [each for each in envelopes if each.received_at is None or since <= each.received_at <= until]
+
+    def quota(self) -> str:
+        meter = self._session.meter
+        used = f"{meter.limit - meter.room():,} of the {meter.limit:,} units that reading may use in a minute were used"
+        each = f"new mail {UNITS[LIST]} in all" if self._settings.prefilter else f"a new message {UNITS[GET]}"
+        return f"{used}; an idle poll costs {UNITS[HISTORY]}, {each}, a notice that is fetched {UNITS[GET]}."
 
     def close(self) -> None:
         self._session.close()

@@ -26,6 +26,9 @@ from connectors.settings import Office365Settings
 EMPTY_PAGES: Final = 10
 """Pages without a message that one poll follows in one folder; Graph may send many before a message."""
 
+QUOTA: Final = 10_000
+"""https://learn.microsoft.com/graph/throttling-limits#outlook-service-limits"""
+
 LONG_ENOUGH: Final = 30.0
 """For how many seconds a poll asks on; with its last request it stays below the time that a task has."""
 
@@ -63,6 +66,12 @@ class Office365Connector:
             return [sent_envelope(each) for each in Messages(self._session).last_sent(since, until, SENT_LIMIT)]
         except MessageGone:
             return []
+
+    def quota(self) -> str:
+        return (
+            f"{self._session.requests:,} of the {QUOTA:,} requests were sent that an app may send a mailbox in ten"
+            " minutes; an idle poll takes one for each folder."
+        )
 
     def close(self) -> None:
         self._session.close()

@@ -13,6 +13,7 @@ from connectors import (
     Envelope,
     Folder,
     FolderRole,
+    Metered,
     Settings,
     from_json,
     oauth,
@@ -78,6 +79,8 @@ def preflight(context: Context, inbox: Inbox) -> Iterator[Step]:
         yield from _folders(folders)
         step = "mail"
         yield from _mail(connector, context.now())
+        if isinstance(connector, Metered):
+            yield Step(name="quota", state=State.OK, said=connector.quota())
     except ConnectorError as error:
         yield _failed(step, error)
     finally:

@@ -80,6 +80,8 @@ def test_the_main_job(cli: Deployment, cloud: Cloud):
     said = cli.command("inbox", "check", "gina")
     assert "✓ sign-in" in said
     assert "bounce about bob@customer.example" in said
+    assert "✓ quota" in said
+    assert "an idle poll" in said
     cli.register([send(cloud)])
     rows = cli.rows("scan", "--inbox", "gina", "--since", "2026-11-01")
     assert [row["would"] for row in rows] == ["attach"]
