@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from connectors._graph_clouds import CLOUDS, VERSION, api
 from connectors._graph_errors import refusal
@@ -38,7 +38,6 @@ class GraphSession:
         self._dial = dial
         self._http: Http | None = None
         self._token: str | None = None
-        self._is_renewed = False
 
     def path(self, *parts: str, **options: str) -> str:
         """Return the address of something in the mailbox; options are OData's, without their ``$``.
@@ -46,7 +45,7 @@ class GraphSession:
         Raises `MessageGone` for a part that can't be an id: ``..`` would lead to something else.
         """
         address = self.settings.address
-        if not address.isprintable() or "@" not in address or address in (".", ".."):
+        if not address.isprintable() or "@" not in address:
             raise Misconfigured(f"{address[:100]!r} is no mailbox of Microsoft 365: give its user's principal name.")
         if not all(part and part.strip(".") for part in parts):
             raise MessageGone("There is nothing by that id in the mailbox.")
@@ -59,10 +58,10 @@ class GraphSession:
         """Tell whether a link leads to the API itself. To no other place may the token be sent."""
         try:
             ours, theirs = urlsplit(self._root), urlsplit(link)
-            same = (theirs.scheme, theirs.hostname, theirs.port) == (ours.scheme, ours.hostname, ours.port)
+            same_place = _place(theirs) == _place(ours)
         except ValueError:
             return False
-        return same and theirs.path.startswith(ours.path) and "@" not in theirs.netloc and link.isprintable()
+        return same_place and theirs.path.startswith(ours.path) and "@" not in theirs.netloc and link.isprintable()
 
     def json(self, url: str, page_size: int | None = None) -> Mapping[str, Any]:
         """Ask for something and return it. Raises `TooLarge` and `ConnectorError`s."""
@@ -87,7 +86,7 @@ class GraphSession:
 
     def close(self) -> None:
         """Let go of the connection and of the token; never raises."""
-        http, self._http, self._token, self._is_renewed = self._http, None, None, False
+        http, self._http, self._token = self._http, None, None
         if http is not None:
             http.close()
 
@@ -114,8 +113,7 @@ class GraphSession:
         if self._token is None:
             self._token = self._sign_in()
         answer = self._get(url, preferred, limit)
-        if answer.status_code == 401 and not self._is_renewed:
-            self._is_renewed = True  # a token may end before its time; a second refusal is meant
+        if answer.status_code == 401:  # a token may end before its time; a second refusal is meant
             self._token = self._sign_in(refused=self._token)
             answer = self._get(url, preferred, limit)
         if answer.status_code != 200:
@@ -149,3 +147,8 @@ class GraphSession:
             refused=refused,
             ca_file=self.settings.ca_file,
         )
+
+
+def _place(url: SplitResult) -> tuple[str, str | None, int | None]:
+    """Return what a token's destination is told by. Raises `ValueError`."""
+    return url.scheme, url.hostname, url.port or {"https": 443, "http": 80}.get(url.scheme)

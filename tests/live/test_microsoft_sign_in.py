@@ -1,4 +1,4 @@
-"""A mailbox of Microsoft 365 by tokens that msal itself gets from emulate's Microsoft service, as a user and as an app."""
+"""A mailbox of Microsoft 365 by tokens that msal gets from emulate's Microsoft service, as a user and as an app."""
 
 import json
 from collections.abc import Iterator
