@@ -9,7 +9,7 @@ from connectors._graph_clouds import CLOUDS, VERSION, api
 from connectors._graph_errors import refusal
 from connectors._http import Answer, Http
 from connectors.base import CredentialStore
-from connectors.errors import ConnectorError, CursorExpired, MessageGone, Misconfigured, Unavailable
+from connectors.errors import MessageGone, Misconfigured, Unavailable
 from connectors.network import Dial
 from connectors.oauth import access_token
 from connectors.settings import Office365Settings
@@ -99,15 +99,6 @@ class GraphSession:
         return urlsplit(self._root).hostname or "Microsoft Graph"
 
     def _ask(self, url: str, preferred: list[str], limit: int) -> Answer:
-        try:
-            return self._answered(url, preferred, limit)
-        except (MessageGone, CursorExpired):
-            raise
-        except ConnectorError:
-            self.close()
-            raise
-
-    def _answered(self, url: str, preferred: list[str], limit: int) -> Answer:
         if not self.is_own(url):
             raise Misconfigured(f"{self._host} leads to another address, which isn't followed: correct the api.")
         if self._token is None:

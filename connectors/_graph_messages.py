@@ -49,14 +49,14 @@ class Messages:
             filter=f"receivedDateTime ge {_literal(place.since)}",
         )
         page = self._in_one_answer(lambda size: self._session.json(link, page_size=size))
-        created = [each for each in self._entries(page) if "@removed" not in each]
+        created = (each for each in self._entries(page) if "@removed" not in each)
         after, end = page.get("@odata.nextLink"), page.get("@odata.deltaLink")
         found = end if isinstance(end, str) else after
         if not isinstance(found, str):
             raise self._session.nonsense()
         if not self._session.is_own(found):
             raise Misconfigured("Microsoft Graph's links lead to another address, which isn't followed: correct api.")
-        return Changes(entries=tuple({each["id"]: each for each in created}.values()), link=found, is_over=found is end)
+        return Changes(entries=tuple(created), link=found, is_over=found is end)
 
     def listing(self, folder: str, backlog: Backlog) -> tuple[tuple[Entry, ...], bool]:
         """List what a folder holds, oldest first; tell whether that was all. Raises `MessageGone`, as above."""
