@@ -22,6 +22,9 @@ TOP: Final = 1_000
 
 SENT: Final = "sentitems"
 
+SENT_PAGES: Final = 20
+"""How many pages of what was sent are read at most, should the server send small ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
@@ -101,12 +104,12 @@ class Messages:
             expand=SENT_EXPAND,
         )
         found: dict[str, Entry] = {}
-        while isinstance(link, str) and len(found) < limit:
-            page, known = self._session.json(link), len(found)
+        for _ in range(SENT_PAGES):
+            page, known = self._session.json(str(link)), len(found)
             found |= {each["id"]: each for each in self._entries(page)}
-            if len(found) == known:
-                break
             link = page.get("@odata.nextLink")
+            if len(found) == known or len(found) >= limit or not isinstance(link, str):
+                break
         return list(found.values())[:limit]
 
     def _in_one_answer(self, ask: Callable[[int], Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from connectors import (
     Misconfigured,
     Unavailable,
     _graph_cursor,
+    _graph_folders,
     _graph_http,
     _graph_messages,
     office365,
@@ -531,6 +532,12 @@ def test_a_tree_of_folders_without_end_is_not_followed(mailbox):
     for number in range(300):
         above = store.add_folder(f"{number}", parent=above).id
     assert len(mailbox.connector().folders()) < 110
+
+
+def test_folders_that_take_too_long_are_an_outage(mailbox, monkeypatch):
+    monkeypatch.setattr(_graph_folders, "_LONG_ENOUGH", -1.0)
+    with pytest.raises(Unavailable, match="too long"):
+        mailbox.connector().folders()
 
 
 # What was sent
