@@ -23,9 +23,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 setup: $(VENV)/.ready
 
-# Dovecot, Postfix, Redis and PostgreSQL, for the live tests: installed where root may, named where not.
+# Dovecot, Postfix, Redis and PostgreSQL, for the live tests: installed where root may, named where not. And emulate,
+# which plays Gmail, where there is Node.js.
 servers:
 	@sh tests/setup/servers.sh
+	@sh tests/setup/emulate.sh
 
 demo: setup
 	@$(BIN)/python tests/demo/demo.py
@@ -56,4 +58,4 @@ fuzz: setup
 		-max_len=16384 -timeout=10 -max_total_time=$(SECONDS) -print_final_stats=1 -artifact_prefix=fuzz-data/
 
 clean:
-	rm -rf $(VENV) demo-data fuzz-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .emulate demo-data fuzz-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

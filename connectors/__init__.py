@@ -106,12 +106,14 @@ def connect(settings: Settings, credentials: CredentialStore, dial: Dial = dial)
             from connectors.office365 import Office365Connector
 
             return Office365Connector(settings, credentials, dial)
+        case GmailSettings():
+            from connectors.gmail import GmailConnector
+
+            return GmailConnector(settings, credentials, dial)
         case MaildirSettings():
             from connectors.maildir import MaildirConnector
 
             return MaildirConnector(settings)
-        case _:
-            raise Misconfigured("This provider can't be read yet.")
 
 
 def doorbell(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Doorbell | None:
@@ -123,6 +125,12 @@ def doorbell(settings: Settings, credentials: CredentialStore, dial: Dial = dial
     return ImapDoorbell(settings, credentials, dial)
 
 
-def subscriber(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Subscriber | None:  # noqa: ARG001
+def subscriber(settings: Settings, credentials: CredentialStore, dial: Dial = dial) -> Subscriber | None:
     """Return what has the provider of `settings` call us when mail comes, or None where it can't."""
-    return None
+    match settings:
+        case Office365Settings():
+            from connectors._graph_subscriptions import Office365Subscriber
+
+            return Office365Subscriber(settings, credentials, dial)
+        case _:
+            return None

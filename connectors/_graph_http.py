@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -27,6 +28,14 @@ _IMMUTABLE: Final = 'IdType="ImmutableId"'
 
 class TooLarge(Unavailable):
     """An answer that is larger than we are ready to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    method: str
+    url: str
+    body: str | None = None
+    may_be_gone: bool = False
 
 
 class GraphSession:
@@ -66,20 +75,18 @@ class GraphSession:
     def json(self, url: str, page_size: int | None = None) -> Mapping[str, Any]:
         """Ask for something and return it. Raises `TooLarge` and `ConnectorError`s."""
         preferred = [_IMMUTABLE] if page_size is None else [_IMMUTABLE, f"odata.maxpagesize={page_size}"]
-        answer = self._ask(url, preferred, ANSWER_LIMIT)
-        if answer.truncated:
-            raise TooLarge(f"{self._host} sent an answer that is absurdly large; it will be tried again.")
-        try:
-            body = json.loads(answer.body)
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
-            raise self.nonsense()
-        return body
+        return self._read(self._ask(_Question("GET", url), preferred, ANSWER_LIMIT))
+
+    def change(self, method: str, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """Change something of ours beside the mailbox; return what it is now, nothing where it is no more."""
+        sent = None if body is None else json.dumps(body)
+        question = _Question(method, self._root + path, sent, may_be_gone=method != "POST")
+        answer = self._ask(question, [], ERROR_LIMIT)
+        return self._read(answer) if answer.body else {}
 
     def content(self, url: str, limit: int) -> Answer:
         """Ask for the first `limit` bytes of something that may be of any size."""
-        return self._ask(url, [_IMMUTABLE], max(limit, ERROR_LIMIT))
+        return self._ask(_Question("GET", url), [_IMMUTABLE], max(limit, ERROR_LIMIT))
 
     def nonsense(self) -> Unavailable:
         return Unavailable(f"{self._host} sent an answer that isn't Microsoft Graph's; it will be tried again.")
@@ -98,20 +105,33 @@ class GraphSession:
     def _host(self) -> str:
         return urlsplit(self._root).hostname or "Microsoft Graph"
 
-    def _ask(self, url: str, preferred: list[str], limit: int) -> Answer:
-        if not self.is_own(url):
+    def _read(self, answer: Answer) -> Mapping[str, Any]:
+        if answer.truncated:
+            raise TooLarge(f"{self._host} sent an answer that is absurdly large; it will be tried again.")
+        try:
+            body = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict):
+            raise self.nonsense()
+        return body
+
+    def _ask(self, question: "_Question", preferred: list[str], limit: int) -> Answer:
+        if not self.is_own(question.url):
             raise Misconfigured(f"{self._host} leads to another address, which isn't followed: correct the api.")
         if self._token is None:
             self._token = self._sign_in()
-        answer = self._get(url, preferred, limit)
+        answer = self._send(question, preferred, limit)
         if answer.status_code == 401:  # a token may end before its time; a second refusal is meant
             self._token = self._sign_in(refused=self._token)
-            answer = self._get(url, preferred, limit)
-        if answer.status_code != 200:
+            answer = self._send(question, preferred, limit)
+        if question.may_be_gone and answer.status_code == 404:
+            raise MessageGone(f"{self._host} doesn't know it any more.")
+        if not 200 <= answer.status_code < 300:
             raise refusal(answer, self._host, self.settings.address)
         return answer
 
-    def _get(self, url: str, preferred: list[str], limit: int) -> Answer:
+    def _send(self, question: "_Question", preferred: list[str], limit: int) -> Answer:
         settings = self.settings
         if self._http is None:
             self._http = Http(
@@ -122,12 +142,12 @@ class GraphSession:
                 connect_timeout=settings.connect_timeout,
                 read_timeout=settings.read_timeout,
             )
-        headers = {
-            "Authorization": f"Bearer {self._token}",
-            "Prefer": ", ".join(preferred),
-            "Accept-Encoding": "gzip",
-        }
-        return self._http.ask("GET", url, headers, limit=limit, cut=True)
+        headers = {"Authorization": f"Bearer {self._token}", "Accept-Encoding": "gzip"}
+        if preferred:
+            headers["Prefer"] = ", ".join(preferred)
+        if question.body is not None:
+            headers["Content-Type"] = "application/json"
+        return self._http.ask(question.method, question.url, headers, question.body, limit=limit, cut=True)
 
     def _sign_in(self, refused: str | None = None) -> str:
         return access_token(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from connectors._graph_clouds import api
 from connectors._tls import tls_context
 from connectors.network import Dial
-from connectors.settings import ImapSettings, Office365Settings, Security, Settings
+from connectors.settings import GmailSettings, ImapSettings, Office365Settings, Security, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +60,13 @@ def endpoint(settings: Settings) -> Endpoint | None:
 
 
 def _address(settings: Settings) -> str:
-    if isinstance(settings, Office365Settings):
-        return api(settings)
-    return str(getattr(settings, "endpoint", ""))
+    match settings:
+        case GmailSettings():
+            return settings.api
+        case Office365Settings():
+            return api(settings)
+        case _:
+            return str(getattr(settings, "endpoint", ""))
 
 
 def greet(place: Endpoint, dial: Dial) -> Greeting:

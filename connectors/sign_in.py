@@ -14,10 +14,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from connectors import oauth
+from connectors._graph_clouds import CLOUDS
 from connectors.errors import Misconfigured
 from connectors.network import Dial
 from connectors.oauth import Grant, Resource
-from connectors.settings import ExchangeSettings, GmailSettings, ImapSettings, Settings
+from connectors.settings import ExchangeSettings, GmailSettings, ImapSettings, Office365Settings, Settings
 
 TIME_TO_SIGN_IN: Final = timedelta(minutes=15)
 """How long a person may take."""
@@ -79,6 +80,8 @@ def resource_of(settings: Settings) -> Resource:
     match settings:
         case GmailSettings():
             return oauth.GMAIL
+        case Office365Settings():
+            return CLOUDS[settings.cloud].resource
         case ImapSettings() | ExchangeSettings():
             return oauth.IMAP
         case _:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.live.emulate import Emulate, emulated_google
 from tests.live.mailstack import MailStack
 from tests.live.servers import Postgres, postgres_server, redis_server
 from tests.live.weak import weak_server
@@ -27,6 +28,13 @@ def weak_port() -> Iterator[int]:
     """A weak IMAP server on loopback."""
     with weak_server() as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def emulate() -> Iterator[Emulate]:
+    """emulate's Google service on loopback, with mailboxes for all tests."""
+    with emulated_google() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,15 @@
 import pytest
 
-from tests.connectors.mailboxes import ExchangeMailbox, ImapMailbox, MaildirMailbox, Office365Mailbox, WeakMailbox
+from tests.connectors.mailboxes import (
+    ExchangeMailbox,
+    GmailMailbox,
+    ImapMailbox,
+    MaildirMailbox,
+    Office365Mailbox,
+    WeakMailbox,
+)
 from tests.fakes.ews.server import FakeExchange
+from tests.fakes.gmail.server import FakeGmail
 from tests.fakes.graph.server import FakeGraph
 
 
@@ -33,6 +41,13 @@ def office365():
 
 
 @pytest.fixture
+def gmail(emulate):
+    """A mailbox of emulate behind the fake Gmail API."""
+    with FakeGmail(emulate.fresh_mailbox()) as fake:
+        yield GmailMailbox(fake)
+
+
+@pytest.fixture
 def weak(weak_port):
     """A fresh inbox on a weak IMAP server."""
     mailbox = WeakMailbox(weak_port)
@@ -40,7 +55,7 @@ def weak(weak_port):
     mailbox.close()
 
 
-@pytest.fixture(params=["imap", "weak", "maildir", "exchange", "office365"])
+@pytest.fixture(params=["imap", "weak", "maildir", "exchange", "gmail", "office365"])
 def mailbox(request):
     """Every kind of mailbox in turn."""
     return request.getfixturevalue(request.param)

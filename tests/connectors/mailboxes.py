@@ -1,9 +1,11 @@
 """Mailboxes under test: what the contract suite needs to do to a mailbox from outside."""
 
+import base64
 import imaplib
 import itertools
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ from connectors import (
     Dial,
     Envelope,
     ExchangeSettings,
+    GmailSettings,
     ImapSettings,
     MaildirSettings,
     Office365Settings,
@@ -25,10 +28,12 @@ from connectors import (
     dial,
 )
 from connectors.exchange import ExchangeConnector
+from connectors.gmail import GmailConnector
 from connectors.imap import ImapConnector
 from connectors.maildir import MaildirConnector
 from connectors.office365 import Office365Connector
 from tests.fakes.ews.server import FakeExchange
+from tests.fakes.gmail.server import FakeGmail
 from tests.fakes.graph.server import FakeGraph
 from tests.fakes.imap import FakeImap
 from tests.fakes.wire import Wire
@@ -208,6 +213,71 @@ class ExchangeMailbox:
     def is_untouched(self) -> bool:
         reading = {"GetFolder", "FindFolder", "SyncFolderItems", "FindItem", "GetItem"}
         return reading.issuperset(self.fake.operations())
+
+
+@dataclass
+class GmailMailbox:
+    """A mailbox of emulate behind the fake Gmail API."""
+
+    fake: FakeGmail
+    wire: Dial = dial
+    prefilter: bool = False
+
+    def connector(self, token: str = "secret", **changes) -> GmailConnector:
+        return gmail_connector(self.fake, token, self.wire, **{"prefilter": self.prefilter} | changes)
+
+    def deliver_all(self, messages, folder="INBOX", at=None) -> None:
+        labels = {"INBOX": ["INBOX", "UNREAD"], "Junk": ["SPAM", "UNREAD"], "Sent": ["SENT"]}[folder]
+        for raw in messages:
+            self.deliver(raw, labels, at)
+
+    def deliver(self, raw: bytes, labels: Iterable[str], at: datetime | None = None) -> str:
+        """Put a message there and return its id."""
+        # Of two that come without a date, the second is younger: emulate counts in milliseconds, and is fast.
+        self._last = max(round((at.timestamp() if at else time.time()) * 1000), 0 if at else self._last + 1)
+        fields = {"raw": base64.urlsafe_b64encode(raw).decode(), "labelIds": [*labels]}
+        status, answer = self.fake.mailbox.ask("POST", "messages", fields | {"internalDate": f"{self._last:013d}"})
+        assert status == 200, answer
+        return answer["id"]
+
+    def expire_cursor(self) -> None:
+        self.fake.answers.expire_history()
+
+    def take_units(self) -> int:
+        """Return the quota units that were used since last time."""
+        units, self.fake.units = self.fake.units, 0
+        return units
+
+    def ref(self, raw: bytes) -> str:
+        """Return the id of a message that is still there."""
+        answers = self.fake.answers
+        return next(ref for ref in answers._found("", "true") if (found := answers.stored(ref)) and found.raw == raw)
+
+    def remove(self, raw: bytes) -> None:
+        status, _ = self.fake.mailbox.ask("DELETE", f"messages/{self.ref(raw)}")
+        assert status == 204
+
+    def relabel(self, ref: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+        fields = {"addLabelIds": [*add], "removeLabelIds": [*remove]}
+        status, answer = self.fake.mailbox.ask("POST", f"messages/{ref}/modify", fields)
+        assert status == 200, answer
+
+    def is_untouched(self) -> bool:
+        _, answer = self.fake.mailbox.get("labels/INBOX")
+        reading = {"getProfile", "history.list", "messages.list", "messages.get", "labels.list", "labels.get"}
+        return answer["messagesUnread"] == answer["messagesTotal"] and reading.issuperset(self.fake.names())
+
+    def __post_init__(self) -> None:
+        self._last = 0
+
+
+def gmail_connector(fake: FakeGmail, token: str = "secret", dial=dial, **changes) -> GmailConnector:
+    """Return a connector to a fake Gmail, which closes it at its own end. Its quota is large unless a test says so."""
+    where = {"api": fake.url, "address": fake.mailbox.address, "read_timeout": 5.0, "units_per_minute": 1_000_000}
+    grant = json.dumps({"type": "bearer", "access_token": token})
+    connector = GmailConnector(GmailSettings(**where | changes), Password(grant), dial)
+    fake.clients.append(connector)
+    return connector
 
 
 def exchange_connector(fake: FakeExchange, password: str = "secret", dial=dial, **changes) -> ExchangeConnector:

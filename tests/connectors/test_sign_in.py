@@ -6,7 +6,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from connectors import AuthRequired, ConnectorError, ImapSettings, MaildirSettings, Misconfigured, Unavailable
+from connectors import (
+    AuthRequired,
+    Cloud,
+    ConnectorError,
+    GmailSettings,
+    ImapSettings,
+    MaildirSettings,
+    Misconfigured,
+    Office365Settings,
+    Unavailable,
+)
 from connectors.network import dial
 from connectors.oauth import GMAIL, IMAP, access_token, ends_at, granted, user
 from connectors.sign_in import (
@@ -270,6 +280,10 @@ def test_the_client_can_be_had_back_out_of_a_grant(tokens):
 
 
 def test_what_a_token_is_for_follows_from_the_mailbox():
+    assert resource_of(GmailSettings(address="g@acme.example")) == GMAIL
+    china = resource_of(Office365Settings(address="o@acme.example", cloud=Cloud.CHINA))
+    assert china.user_scope == "https://microsoftgraph.chinacloudapi.cn/Mail.Read"
+    assert china.authority == "https://login.chinacloudapi.cn"
     assert resource_of(ImapSettings(host="h", username="u")) == IMAP
     with pytest.raises(Misconfigured):
         resource_of(MaildirSettings(path="/mail"))

@@ -14,17 +14,19 @@ from connectors import dial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What was asked of a server; bytes without those of TCP and IP."""
+    """What was asked of a server; bytes without those of TCP and IP. `units` are of a quota, where one counts so."""
 
     round_trips: int = 0
     sent: int = 0
     received: int = 0
+    units: int = 0
 
     def __add__(self, other: Self) -> "Cost":
         return Cost(
             round_trips=self.round_trips + other.round_trips,
             sent=self.sent + other.sent,
             received=self.received + other.received,
+            units=self.units + other.units,
         )
 
 

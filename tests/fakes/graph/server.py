@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from connectors import Connector
 from tests.fakes.graph import answers
 from tests.fakes.graph.store import Store
+from tests.fakes.graph.subscriptions import Subscriptions
 
 WORTH_PACKING = 1024
 """From how many bytes on an answer is packed for a client that takes gzip."""
@@ -65,6 +66,7 @@ class FakeGraph:
     clients: list[Connector] = field(default_factory=list)
     requests: int = 0
     connections: int = 0
+    subscriptions: Subscriptions = field(default_factory=Subscriptions)
 
     def __enter__(self) -> Self:
         self.over = threading.Event()
@@ -159,7 +161,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.reply(reply)
 
     def do_POST(self) -> None:
-        self._not_ours()
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self.path.startswith("/v1.0/subscriptions"):
+            self._not_ours()
+            return
+        fake = self.fake
+        index, fake.requests = fake.requests, fake.requests + 1
+        fake.targets.append(f"{self.command} {self.path}")
+        if act := fake.faults.get(index) or fake.always:
+            act(Asked(self, answers.Request(self.path, "", immutable=True, page_size=None), fake.over))
+        elif self.headers.get("Authorization", "").removeprefix("Bearer ") not in fake.tokens:
+            self.reply(answers.error(401, "InvalidAuthenticationToken"))
+        else:
+            self.reply(fake.subscriptions.answer(self.command, self.path, body))
 
     do_PATCH = do_PUT = do_DELETE = do_POST  # noqa: N815 - http.server's names
 
