@@ -3,13 +3,14 @@
 Well-known names are the same in every language (https://learn.microsoft.com/graph/api/resources/mailfolder).
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from connectors._graph_http import GraphSession
 from connectors.base import Folder, FolderRole
-from connectors.errors import MessageGone, Misconfigured
+from connectors.errors import MessageGone, Misconfigured, Unavailable
 
 INBOX: Final = "inbox"
 JUNK: Final = "junkemail"
@@ -38,6 +39,8 @@ _ASKED: Final = "id,displayName,childFolderCount,totalItemCount"
 _PAGE: Final = 100
 _REQUESTS: Final = 100
 """How many requests the folders of a mailbox may take; what more of them there is isn't shown."""
+_LONG_ENOUGH: Final = 30.0
+"""For how many seconds we ask for them; with the last request it stays below the time that a task has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +133,12 @@ def _listing(session: GraphSession) -> Iterator[_Found]:
     """Yield the folders of the mailbox; those below others come after them."""
     waiting: list[tuple[str, str]] = [("", session.path("mailFolders", select=_ASKED, top=str(_PAGE)))]
     seen: set[str] = set()
+    ends_at = time.monotonic() + _LONG_ENOUGH
     for _ in range(_REQUESTS):
         if not waiting:
             return
+        if time.monotonic() > ends_at:
+            raise Unavailable("Microsoft Graph takes too long to list this mailbox's folders; it will be tried again.")
         above, link = waiting.pop(0)
         try:
             page = session.json(link)

@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from connectors._graph_clouds import CLOUDS, VERSION, api
 from connectors._graph_errors import refusal
 from connectors._http import Answer, Http
 from connectors.base import CredentialStore
-from connectors.errors import ConnectorError, CursorExpired, MessageGone, Misconfigured, Unavailable
+from connectors.errors import MessageGone, Misconfigured, Unavailable
 from connectors.network import Dial
 from connectors.oauth import access_token
 from connectors.settings import Office365Settings
@@ -47,7 +47,6 @@ class GraphSession:
         self._dial = dial
         self._http: Http | None = None
         self._token: str | None = None
-        self._is_renewed = False
         self.requests = 0
 
     def path(self, *parts: str, **options: str) -> str:
@@ -56,7 +55,7 @@ class GraphSession:
         Raises `MessageGone` for a part that can't be an id: ``..`` would lead to something else.
         """
         address = self.settings.address
-        if not address.isprintable() or "@" not in address or address in (".", ".."):
+        if not address.isprintable() or "@" not in address:
             raise Misconfigured(f"{address[:100]!r} is no mailbox of Microsoft 365: give its user's principal name.")
         if not all(part and part.strip(".") for part in parts):
             raise MessageGone("There is nothing by that id in the mailbox.")
@@ -69,10 +68,10 @@ class GraphSession:
         """Tell whether a link leads to the API itself. To no other place may the token be sent."""
         try:
             ours, theirs = urlsplit(self._root), urlsplit(link)
-            same = (theirs.scheme, theirs.hostname, theirs.port) == (ours.scheme, ours.hostname, ours.port)
+            same_place = _place(theirs) == _place(ours)
         except ValueError:
             return False
-        return same and theirs.path.startswith(ours.path) and "@" not in theirs.netloc and link.isprintable()
+        return same_place and theirs.path.startswith(ours.path) and "@" not in theirs.netloc and link.isprintable()
 
     def json(self, url: str, page_size: int | None = None) -> Mapping[str, Any]:
         """Ask for something and return it. Raises `TooLarge` and `ConnectorError`s."""
@@ -95,7 +94,7 @@ class GraphSession:
 
     def close(self) -> None:
         """Let go of the connection and of the token; never raises."""
-        http, self._http, self._token, self._is_renewed = self._http, None, None, False
+        http, self._http, self._token = self._http, None, None
         if http is not None:
             http.close()
 
@@ -119,22 +118,12 @@ class GraphSession:
         return body
 
     def _ask(self, question: "_Question", preferred: list[str], limit: int) -> Answer:
-        try:
-            return self._answered(question, preferred, limit)
-        except (MessageGone, CursorExpired):
-            raise
-        except ConnectorError:
-            self.close()
-            raise
-
-    def _answered(self, question: "_Question", preferred: list[str], limit: int) -> Answer:
         if not self.is_own(question.url):
             raise Misconfigured(f"{self._host} leads to another address, which isn't followed: correct the api.")
         if self._token is None:
             self._token = self._sign_in()
         answer = self._send(question, preferred, limit)
-        if answer.status_code == 401 and not self._is_renewed:
-            self._is_renewed = True  # a token may end before its time; a second refusal is meant
+        if answer.status_code == 401:  # a token may end before its time; a second refusal is meant
             self._token = self._sign_in(refused=self._token)
             answer = self._send(question, preferred, limit)
         if question.may_be_gone and answer.status_code == 404:
@@ -171,3 +160,8 @@ class GraphSession:
             refused=refused,
             ca_file=self.settings.ca_file,
         )
+
+
+def _place(url: SplitResult) -> tuple[str, str | None, int | None]:
+    """Return what a token's destination is told by. Raises `ValueError`."""
+    return url.scheme, url.hostname, url.port or {"https": 443, "http": 80}.get(url.scheme)

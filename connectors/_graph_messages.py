@@ -22,6 +22,9 @@ TOP: Final = 1_000
 
 SENT: Final = "sentitems"
 
+SENT_PAGES: Final = 20
+"""How many pages of what was sent are read at most, should the server send small ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
@@ -49,14 +52,14 @@ class Messages:
             filter=f"receivedDateTime ge {_literal(place.since)}",
         )
         page = self._in_one_answer(lambda size: self._session.json(link, page_size=size))
-        created = [each for each in self._entries(page) if "@removed" not in each]
+        created = (each for each in self._entries(page) if "@removed" not in each)
         after, end = page.get("@odata.nextLink"), page.get("@odata.deltaLink")
         found = end if isinstance(end, str) else after
         if not isinstance(found, str):
             raise self._session.nonsense()
         if not self._session.is_own(found):
             raise Misconfigured("Microsoft Graph's links lead to another address, which isn't followed: correct api.")
-        return Changes(entries=tuple({each["id"]: each for each in created}.values()), link=found, is_over=found is end)
+        return Changes(entries=tuple(created), link=found, is_over=found is end)
 
     def listing(self, folder: str, backlog: Backlog) -> tuple[tuple[Entry, ...], bool]:
         """List what a folder holds, oldest first; tell whether that was all. Raises `MessageGone`, as above."""
@@ -101,12 +104,12 @@ class Messages:
             expand=SENT_EXPAND,
         )
         found: dict[str, Entry] = {}
-        while isinstance(link, str) and len(found) < limit:
-            page, known = self._session.json(link), len(found)
+        for _ in range(SENT_PAGES):
+            page, known = self._session.json(str(link)), len(found)
             found |= {each["id"]: each for each in self._entries(page)}
-            if len(found) == known:
-                break
             link = page.get("@odata.nextLink")
+            if len(found) == known or len(found) >= limit or not isinstance(link, str):
+                break
         return list(found.values())[:limit]
 
     def _in_one_answer(self, ask: Callable[[int], Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -17,8 +17,7 @@ from connectors._graph_folders import MAY_BE_MISSING, all_folders, default_folde
 from connectors._graph_http import GraphSession, TooLarge
 from connectors._graph_items import Entry, envelope, is_unknown, moment, sent_envelope
 from connectors._graph_messages import PAGE, Messages
-from connectors.base import SENT_LIMIT, CredentialStore, Cursor, Envelope, Fetched, Folder, MessageRef
-from connectors.base import Page as NewMail
+from connectors.base import SENT_LIMIT, CredentialStore, Cursor, Envelope, Fetched, Folder, MessageRef, Page
 from connectors.errors import CursorExpired, MessageGone, Unavailable
 from connectors.network import Dial, dial
 from connectors.settings import Office365Settings
@@ -40,7 +39,7 @@ class Office365Connector:
         self._settings = settings
         self._session = GraphSession(settings, credentials, dial)
 
-    def poll(self, since: Cursor | datetime) -> NewMail:
+    def poll(self, since: Cursor | datetime) -> Page:
         reading = Reading.start(since) if isinstance(since, datetime) else Reading.from_cursor(since)
         # A cursor that was made for another cloud, or by somebody else, must not send the token there.
         if not all(self._session.is_own(place.link) for place in reading.places.values() if place.link):
@@ -50,7 +49,7 @@ class Office365Connector:
             turn.read(name, place)
         envelopes = tuple(map(envelope, turn.entries()))
         cursor = replace(reading, places=turn.places).cursor()
-        return NewMail(envelopes=envelopes, cursor=cursor, has_more=turn.has_more)
+        return Page(envelopes=envelopes, cursor=cursor, has_more=turn.has_more)
 
     def fetch(self, ref: MessageRef, max_bytes: int) -> Fetched:
         try:

@@ -14,6 +14,7 @@ from connectors import (
     Misconfigured,
     Unavailable,
     _graph_cursor,
+    _graph_folders,
     _graph_http,
     _graph_messages,
     office365,
@@ -148,6 +149,7 @@ def test_what_is_removed_is_no_mail(mailbox):
     mailbox.remove(gone)  # the next page of the fake still names it, as @removed
     rest, _ = read_all(connector, first.cursor)
     assert ids([*first.envelopes, *rest]) == ids_of(*(raw for raw in raws if raw is not gone))
+    assert all("/delta" in each for each in mailbox.fake.targets)
 
 
 def test_pages_without_a_message_are_followed_to_those_that_have_some(mailbox):
@@ -176,13 +178,15 @@ def test_a_slow_server_is_left_with_what_there_is(mailbox, monkeypatch):
     assert mailbox.fake.requests == 0
 
 
+@pytest.mark.parametrize("before", [0, 1, 5])
 @pytest.mark.parametrize("length", [1, 2, 3, 7])
-def test_links_that_lead_in_a_circle_end(fake, length):
+def test_links_that_lead_in_a_circle_end(fake, length, before):
     connector = office365_connector(fake, folders=("inbox",))
     place = f"{fake.api}/v1.0/users('alice')/mailFolders('inbox')/messages/delta?$skiptoken="
 
     def circle(asked):
-        body = json.dumps({"value": [], "@odata.nextLink": f"{place}{(fake.requests - 1) % length}"})
+        number = fake.requests - 1 if fake.requests <= before else before + (fake.requests - 1 - before) % length
+        body = json.dumps({"value": [], "@odata.nextLink": f"{place}{number}"})
         asked.reply((200, {}, body.encode()))
 
     fake.always = circle
@@ -270,6 +274,25 @@ def test_more_messages_than_a_filtered_query_tells_are_all_found(limited, count)
     assert set(ids(found)) == set(ids_of(*raws))
     limited.deliver_all([new := message()])
     assert ids(read_all(connector, cursor)[0]) == ids_of(new)
+
+
+def test_a_listing_tells_each_message_once(limited):
+    raws = messages(150)
+    for number, raw in enumerate(raws):
+        limited.deliver_all([raw], at=ago(days=20, hours=-8 * (number // 3)))
+    found, _ = read_all(limited.connector(), ago(days=30))
+    # The first query tells 60, the listing all, and the second query those of a day before the newest of the 60.
+    assert 60 + 150 <= len(found) <= 60 + 150 + 30
+    assert set(ids(found)) == set(ids_of(*raws))
+
+
+def test_a_message_from_the_future_hides_nothing(limited):
+    limited.deliver_all([message("From the future")], at=ago(days=-400))
+    limited.deliver_all(messages(70), at=ago(days=9))
+    connector = limited.connector()
+    _, cursor = read_all(connector, ago(days=30))
+    limited.deliver_all([raw := message()])
+    assert ids(read_all(connector, cursor)[0]) == ids_of(raw)
 
 
 def test_as_many_in_one_day_are_all_found_and_it_ends(limited):
@@ -509,6 +532,12 @@ def test_a_tree_of_folders_without_end_is_not_followed(mailbox):
     for number in range(300):
         above = store.add_folder(f"{number}", parent=above).id
     assert len(mailbox.connector().folders()) < 110
+
+
+def test_folders_that_take_too_long_are_an_outage(mailbox, monkeypatch):
+    monkeypatch.setattr(_graph_folders, "_LONG_ENOUGH", -1.0)
+    with pytest.raises(Unavailable, match="too long"):
+        mailbox.connector().folders()
 
 
 # What was sent

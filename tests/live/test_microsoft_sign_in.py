@@ -16,9 +16,8 @@ from tests.connectors.mailboxes import ago, ids, ids_of, message, read_all
 from tests.connectors.test_office365_answers import Kept
 from tests.fakes.front import TlsFront
 from tests.fakes.graph.server import FakeGraph
+from tests.live import emulate
 from tests.live.processes import free_ports, listens, public_folder, remove, start, stop, until
-
-emulate = pytest.importorskip("tests.live.emulate", reason="emulate comes with the tests of the Gmail connector")
 
 ADDRESS = "alice@sender.test"
 CLIENT = {"client_id": "app-1", "client_secret": "s3cret", "tenant": "11111111-1111-1111-1111-111111111111"}
