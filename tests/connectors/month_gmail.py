@@ -8,6 +8,8 @@ from connectors import Connector
 from tests.connectors.mailboxes import GmailMailbox, gmail_connector
 from tests.fakes.gmail import faults
 
+LAG = 40 * 60
+"""How far the search's index lags behind at the most, in seconds."""
 LABELS = {"inbox": ["INBOX"], "spam": ["SPAM"], "archive": ["Label_none"]}
 
 
@@ -24,7 +26,7 @@ class GmailLife:
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
-        self._new: set[str] = set()
+        self._new: dict[str, float] = {}
 
     @property
     def fake(self):
@@ -34,8 +36,9 @@ class GmailLife:
         for client in self.fake.clients:
             client.close()
         self.fake.clients.clear()
-        # What came since the last poll isn't in the index yet, or not all of it.
-        self.fake.answers.unindexed = {ref for ref in sorted(self._new) if self._chance.random() < 0.5}
+        # What came in the last minutes before a poll isn't in the index yet, or not all of it.
+        late = [ref for ref, at in self._new.items() if at > self.now - LAG]
+        self.fake.answers.unindexed = {ref for ref in late if self._chance.random() < 0.5}
         self._new.clear()
         connector = gmail_connector(self.fake, self.token, prefilter=self.prefilter)
         connector._clock = self._clock
@@ -44,7 +47,7 @@ class GmailLife:
     def deliver(self, raw: bytes, folder: str, at: datetime) -> str:
         self.now = max(self.now, at.timestamp())
         ref = self.mailbox.deliver(raw, [*LABELS[folder], "UNREAD"], at)
-        self._new.add(ref)
+        self._new[ref] = at.timestamp()
         return ref
 
     def move(self, message: str, folder: str) -> str:
