@@ -35,6 +35,8 @@ def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
         "confidence": bounce.confidence,
         "matched_by": bounce.matched_by,
         "policy": bounce.policy,
+        "ended_by": bounce.ended_by,
+        "ended_at": bounce.ended_at.isoformat() if bounce.ended_at else None,
         "occurred_at": bounce.occurred_at.isoformat(),
         "recorded_at": bounce.recorded_at.isoformat(),
         "evidence": [asdict(line) for line in bounce.evidence],

@@ -9,13 +9,13 @@ from sqlalchemy.engine import Connection
 
 from connectors.settings import from_json
 from worker import entry
-from worker.attach import PATIENCE, attach, bounce_id, digest_id, give_up
+from worker.attach import PATIENCE, digest_id, reported
 from worker.classify import Rules
-from worker.domain import AddressState, Bounce, DeliveryReport, Event, Finding, SentEmail, address_key
+from worker.domain import Bounce, DeliveryReport, SentEmail
 from worker.judge import Judgement, judge
 from worker.judge import Notice as JudgedNotice
 from worker.match import WINDOW, keys, needs_scoring
-from worker.store import accounts, bounces, lookups, notices, outbox, sends
+from worker.store import accounts, bounces, folding, lookups, notices, sends
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester
 from worker.store.notices import Notice, NoticeState
@@ -94,15 +94,7 @@ def give_up_overdue(connection: Connection, now: datetime, limit: int) -> int:
     by_account: defaultdict[str, list[Bounce]] = defaultdict(list)
     for bounce in bounces.overdue(connection, PATIENCE, now, limit):
         by_account[bounce.account].append(bounce)
-    for account, pending in by_account.items():
-        chosen = accounts.rules(connection, account)
-        known = sends.load(connection, account, {bounce.send_id for bounce in pending})
-        all_changes = [give_up(bounce, known.get(bounce.send_id), chosen, now) for bounce in pending]
-        bounces.save(connection, [c.bounce for c in all_changes if c.bounce], [bounce.id for bounce in pending])
-        happened = [event for changes in all_changes for event in changes.events]
-        rows = [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened]
-        outbox.add(connection, rows, now)
-    return sum(map(len, by_account.values()))
+    return sum(folding.refold(connection, account, due, now) for account, due in sorted(by_account.items()))
 
 
 def _report_id(account: str, item: Read) -> str:
@@ -153,31 +145,10 @@ def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[
 
 
 def _attach_all(connection: Connection, account: str, judged: Sequence[_Judged], now: datetime) -> None:
-    """Reduce all findings in memory, then write what changed: bounces, timeline, addresses, outbox."""
-    findings = [(_bounce_id(finding), finding) for one in judged for finding in one.judgement.findings]
-    if not findings:
-        return
-    chosen = accounts.rules(connection, account)
-    known = bounces.load_for_change(connection, {identity for identity, _ in findings})
-    people = [finding.match.recipient.address for _, finding in findings]
-    states = bounces.addresses_for_change(connection, account, people)
-    now_bounces: dict[str, Bounce] = {}
-    now_states: dict[str, AddressState] = {}
-    happened: list[Event] = []
-    for identity, finding in findings:
-        key = address_key(finding.match.recipient.address)
-        before = now_bounces.get(identity, known.get(identity))
-        changes = attach(before, now_states.get(key, states[key]), finding, chosen, now)
-        if changes.bounce is not None:
-            now_bounces[identity] = changes.bounce
-        if changes.address is not None:
-            now_states[key] = changes.address
-        happened.extend(changes.events)
-    bounces.save(connection, now_bounces.values(), known)
-    bounces.add_history(connection, findings, now)
-    bounces.save_addresses(connection, now_states.values(), now)
-    rows = [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened]
-    outbox.add(connection, rows, now)
+    findings = [finding for one in judged for finding in one.judgement.findings]
+    if findings:
+        rules = accounts.rules(connection, account)
+        folding.record(connection, account, [reported(finding, rules, now) for finding in findings], now)
 
 
 def _review_all(connection: Connection, judged: Sequence[_Judged], now: datetime) -> None:
@@ -197,8 +168,3 @@ def _review_all(connection: Connection, judged: Sequence[_Judged], now: datetime
                 }
             )
     bounces.add_review(connection, rows)
-
-
-def _bounce_id(finding: Finding) -> str:
-    send = finding.match.send
-    return bounce_id(send.account, send.id, finding.match.recipient.address)
