@@ -6,7 +6,7 @@ of that matters here, as the facts are put in order before they are read: the sa
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,6 +22,7 @@ from worker.domain import (
     FactKind,
     Fault,
     Finding,
+    Match,
     Policy,
     Reason,
     SendKind,
@@ -38,15 +39,6 @@ RANK: Final = tuple(FactKind)
 
 HEALABLE: Final = frozenset({Reason.MAILBOX_FULL})
 """Hard reasons that the address's own message proves wrong: who answers has room again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What is to be written. `bounce` and `address` are None where they stay as they are."""
-
-    bounce: Bounce | None = None
-    address: AddressState | None = None
-    events: tuple[Event, ...] = ()
 
 
 def digest_id(*parts: str) -> str:
@@ -73,6 +65,36 @@ def reported(finding: Finding, rules: AccountRules, now: datetime) -> Fact:
         bounce_id=bounce.id,
         about=finding.report_id,
         bounce=bounce,
+    )
+
+
+def delivered(match: Match, report_id: str, at: datetime, now: datetime) -> Fact:
+    """Return the fact that a report says that an email reached a recipient after all."""
+    account, address = match.send.account, match.recipient.address
+    name = bounce_id(account, match.send.id, address)
+    return Fact(
+        id=digest_id("fact", name, report_id, FactKind.DELIVERED),
+        kind=FactKind.DELIVERED,
+        account=account,
+        address=address_key(address),
+        at=at,
+        recorded_at=now,
+        by=f"report {report_id}",
+        bounce_id=name,
+        about=report_id,
+    )
+
+
+def wrote(account: str, address: str, at: datetime, now: datetime) -> Fact:
+    """Return the fact that an address wrote to us, and when; of what it wrote nothing is kept."""
+    return Fact(
+        id=digest_id("fact", account, address, FactKind.WROTE, at.isoformat()),
+        kind=FactKind.WROTE,
+        account=account,
+        address=address_key(address),
+        at=at,
+        recorded_at=now,
+        by="its own message",
     )
 
 

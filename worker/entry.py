@@ -65,6 +65,7 @@ def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
         "smtp_code": doubt.recipient.smtp_code,
         "diagnostic": doubt.recipient.diagnostic_code,
         "rule": doubt.verdict.rule,
+        "rules_version": doubt.verdict.rules_version,
         "confidence": doubt.outcome.confidence,
         "candidates": [
             {"send_id": c.send.id, "contact_id": c.recipient.contact_id, "confidence": c.confidence}

@@ -63,6 +63,19 @@ def of_addresses(connection: Connection, account: str, keys: Iterable[str]) -> d
     return {row["id"]: _bounce(row) for row in connection.execute(query.order_by(bounces.c.id)).mappings()}
 
 
+def get(connection: Connection, account: str, bounce_id: str) -> Bounce | None:
+    """Return one bounce, or None."""
+    query = bounces.select().where(bounces.c.account == account, bounces.c.id == bounce_id)
+    row = connection.execute(query).mappings().first()
+    return _bounce(row) if row else None
+
+
+def with_standing(connection: Connection, account: str, keys: Iterable[str]) -> set[str]:
+    """Return those of some addresses of which a bounce stands."""
+    where = bounces.c.account == account, bounces.c.address_key.in_(sorted(keys)), bounces.c.ended_by.is_(None)
+    return set(connection.execute(sa.select(bounces.c.address_key).where(*where).distinct()).scalars())
+
+
 def overdue(connection: Connection, patience: timedelta, now: datetime, limit: int) -> list[Bounce]:
     """Return pending bounces whose email was sent so long ago (or, where it is forgotten, first reported)."""
     same = sa.and_(sends.c.account == bounces.c.account, sends.c.id == bounces.c.send_id)

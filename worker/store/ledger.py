@@ -9,10 +9,10 @@ from sqlalchemy.engine import Connection
 
 from connectors.settings import from_json
 from worker import entry
-from worker.attach import PATIENCE, digest_id, reported
+from worker.attach import PATIENCE, delivered, digest_id, reported, wrote
 from worker.classify import Rules
-from worker.domain import Bounce, DeliveryReport, SentEmail
-from worker.judge import Judgement, judge
+from worker.domain import Bounce, DeliveryReport, Kind, SentEmail
+from worker.judge import Judgement, judge, occurred
 from worker.judge import Notice as JudgedNotice
 from worker.match import WINDOW, keys, needs_scoring
 from worker.store import accounts, bounces, folding, lookups, notices, sends
@@ -23,7 +23,10 @@ from worker.store.notices import Notice, NoticeState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """A notice that was fetched. `report` is None where there is nothing to judge; then `state` says how it ended."""
+    """A notice that was fetched. `report` is None where there is nothing to judge; then `state` says how it ended.
+
+    `author` is who provably wrote a message that is no notice.
+    """
 
     notice: Notice
     inbox: Inbox
@@ -33,6 +36,7 @@ class Read:
     hashes: tuple[tuple[str, bytes], ...] = ()
     state: NoticeState | None = None
     reason: str | None = None
+    author: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,32 +65,41 @@ def settle(
     for item in mine:
         if item.state is not None:
             end(item, item.state, item.reason)
-    fresh = []
-    known = bounces.known_reports(connection, {_report_id(account, item) for item in mine if item.report})
-    for item in mine:
-        if item.report is None:
-            continue
-        report_id = _report_id(account, item)
-        if report_id in known:
-            end(item, NoticeState.DUPLICATE, report_id=report_id)
-        else:
-            known.add(report_id)
-            fresh.append(item)
+    _heal_all(connection, account, [item for item in mine if item.author], now)
+    fresh, repeated = _told_apart(connection, account, [item for item in mine if item.report])
+    for item in repeated:
+        end(item, NoticeState.DUPLICATE, report_id=_report_id(account, item))
     judged = _judge_all(connection, account, fresh, rules, digest)
     matched = [one for one in judged if one.judgement.findings or one.judgement.doubts]
-    unmatched = [one.read for one in judged if not (one.judgement.findings or one.judgement.doubts)]
+    others = [one for one in judged if not (one.judgement.findings or one.judgement.doubts)]
+    unmatched = [one.read for one in others if one.notice.report.kind is not Kind.DELIVERED]
     for one in matched:
         state = NoticeState.ATTACHED if one.judgement.findings else NoticeState.REVIEW
         end(one.read, state, report_id=one.notice.report_id)
+    for one in others:
+        if one.notice.report.kind is Kind.DELIVERED:
+            end(one.read, NoticeState.NOT_A_BOUNCE, Kind.DELIVERED)
     for item in unmatched:
         notices.remember_unmatched(connection, item.notice, item.hashes, now)
         end(item, NoticeState.UNMATCHED)
     # What names an id that isn't ours may mean an email of ours that left under another id.
     lookups.want(connection, _around(connection, account, [item for item in unmatched if not _scored(item)]), now)
     bounces.add_reports(connection, [(one.notice.report_id, account, one.notice.report) for one in matched], now)
-    _attach_all(connection, account, matched, now)
+    _attach_all(connection, account, judged, now)
     _review_all(connection, matched, now)
     return dict(ended)
+
+
+def _told_apart(connection: Connection, account: str, read: Sequence[Read]) -> tuple[list[Read], list[Read]]:
+    """Return reports that nobody has seen yet, each once, and repeats of others."""
+    fresh: list[Read] = []
+    repeated: list[Read] = []
+    known = bounces.known_reports(connection, {_report_id(account, item) for item in read})
+    for item in read:
+        report_id = _report_id(account, item)
+        (repeated if report_id in known else fresh).append(item)
+        known.add(report_id)
+    return fresh, repeated
 
 
 def give_up_overdue(connection: Connection, now: datetime, limit: int) -> int:
@@ -127,7 +140,7 @@ def _judge_all(
 
 
 def _scored(item: Read) -> bool:
-    return item.report is not None and needs_scoring(item.report)
+    return item.report is not None and item.report.kind is not Kind.DELIVERED and needs_scoring(item.report)
 
 
 def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[SentEmail]:
@@ -145,10 +158,28 @@ def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[
 
 
 def _attach_all(connection: Connection, account: str, judged: Sequence[_Judged], now: datetime) -> None:
+    """Keep what all reports say, and fold what that touches: bounces, timeline, addresses, outbox."""
     findings = [finding for one in judged for finding in one.judgement.findings]
-    if findings:
+    served = [
+        delivered(match, one.notice.report_id, occurred(one.notice), now)
+        for one in judged
+        for match in one.judgement.deliveries
+    ]
+    if findings or served:
         rules = accounts.rules(connection, account)
-        folding.record(connection, account, [reported(finding, rules, now) for finding in findings], now)
+        folding.record(connection, account, [*(reported(each, rules, now) for each in findings), *served], now)
+
+
+def _heal_all(connection: Connection, account: str, read: Sequence[Read], now: datetime) -> None:
+    """Note down who wrote, if a bounce of theirs stands: of other people's mail nothing is kept."""
+    authors = {item.author: item for item in read if item.author}
+    stands = bounces.with_standing(connection, account, authors)
+    new = [wrote(account, name, _when(item), now) for name, item in authors.items() if name in stands]
+    folding.record(connection, account, new, now)
+
+
+def _when(item: Read) -> datetime:
+    return item.notice.received_at or item.notice.found_at
 
 
 def _review_all(connection: Connection, judged: Sequence[_Judged], now: datetime) -> None:
