@@ -92,12 +92,21 @@ def trail(context: Context, account: str, address: str) -> list[dict[str, Any]]:
     ]
 
 
-def accept(context: Context, account: str, review: str, by: str, why: str | None, contact: str | None = None) -> str:
-    """Attach what waited for a person, to the likeliest recipient or to `contact`; return the bounce's id."""
+def accept(
+    context: Context,
+    account: str,
+    review: str,
+    by: str,
+    why: str | None,
+    *,
+    send: str | None = None,
+    contact: str | None = None,
+) -> str:
+    """Attach what waited for a person, to the likeliest email and recipient or those named; return the bounce's id."""
     now = context.now()
     with writing(context.engine) as connection:
         entry = _waiting(connection, account, review)
-        email, recipient = _meant(connection, account, entry, contact)
+        email, recipient = _meant(connection, account, entry, send, contact)
         fact = _accepted(entry, email, recipient, accounts.rules(connection, account).policy, by, why, now)
         reviews.decide(connection, account, entry["id"], "accepted", by, why, now)
         folding.record(connection, account, [fact], now)
@@ -154,10 +163,12 @@ def _waiting(connection: Connection, account: str, review: str) -> Mapping[str, 
 
 
 def _meant(
-    connection: Connection, account: str, entry: Mapping[str, Any], contact: str | None
+    connection: Connection, account: str, entry: Mapping[str, Any], send: str | None, contact: str | None
 ) -> tuple[SentEmail, Recipient]:
-    """Return the email and the recipient that a person means; without a `contact`, the likeliest."""
+    """Return the email and the recipient that a person means; what they don't name is the likeliest."""
     candidates: Sequence[Mapping[str, Any]] = entry.get("candidates") or [{"send_id": entry["send_id"]}]
+    if send is not None:
+        candidates = [each for each in candidates if each["send_id"] == send] or [{"send_id": send}]
     emails = sends.load(connection, account, {each["send_id"] for each in candidates})
     wanted = contact or candidates[0].get("contact_id")
     for each in candidates:
@@ -169,7 +180,7 @@ def _meant(
             chosen = list(email.recipients)
         if chosen:
             return email, chosen[0]
-    raise AdminProblem("None of the emails that may be meant was sent to this contact: name another with --contact.")
+    raise AdminProblem("No email that may be meant went to one known contact: name them with --send and --contact.")
 
 
 def _accepted(

@@ -104,6 +104,7 @@ def _decided(decision: str, said: str, account: str, *, as_json: bool) -> None:
 def accept(
     entry: Annotated[str, typer.Argument(metavar="REVIEW", help="Its id in review list, or its beginning.")],
     account: InAccount,
+    send: Annotated[str | None, typer.Option(help="The email that is meant. Default: the likeliest.")] = None,
     contact: Annotated[str | None, typer.Option(help="The contact that is meant. Default: the likeliest.")] = None,
     why: Annotated[str | None, typer.Option(help="A reason, for the trail.")] = None,
     by: By = None,
@@ -116,7 +117,7 @@ def accept(
     from worker import decisions
 
     with told():
-        bounce = decisions.accept(open_context(), account, entry, _person(by), why, contact)
+        bounce = decisions.accept(open_context(), account, entry, _person(by), why, send=send, contact=contact)
     if as_json:
         print_json([{"schema": 1, "bounce_id": bounce}])
         return
