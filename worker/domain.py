@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
 
@@ -286,12 +286,22 @@ class Policy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoftThreshold:
+    """So many soft bounces within so long exclude an address as a hard one does."""
+
+    bounces: int
+    within: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRules:
-    """What an account has chosen: its policy, and the bounce types that end a sequence."""
+    """What an account has chosen: its policy, the bounce types that end a sequence, and two options that are off."""
 
     account: str
     policy: Policy = Policy.HUBSPOT
     unenroll_on: frozenset[BounceType] = frozenset({BounceType.HARD, BounceType.SOFT})
+    soft_threshold: SoftThreshold | None = None
+    mailbox_full_expires: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,9 +324,46 @@ class Finding:
     evidence: tuple[Evidence, ...]
 
 
+class FactKind(StrEnum):
+    """What may happen in the life of a bounce."""
+
+    REPORTED = "reported"  # a report: the email failed, or is delayed
+    DELIVERED = "delivered"  # a report: it was delivered after all (RFC 3464, 2.3.3)
+    WROTE = "wrote"  # the address itself wrote to us, provably and not by a machine
+    TIMED_OUT = "timed_out"  # nothing more came in time
+    EXPIRED = "expired"  # a full mailbox has had the time that the account gives it
+    UNBOUNCED = "unbounced"  # a person says that the address may be written to
+    REJECTED = "rejected"  # a person says that a report is none, or of something else
+    UNDONE = "undone"  # a person takes a decision back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing that happened, and when. Facts are only ever added: together they are the audit trail.
+
+    `bounce_id` is None where it is about all bounces of the address. `about` is the report of a `REPORTED` or
+    `REJECTED` one, or the fact that an `UNDONE` one takes back. `by` is the report, the person or the message.
+    """
+
+    id: str
+    kind: FactKind
+    account: str
+    address: str
+    at: datetime
+    recorded_at: datetime
+    by: str
+    bounce_id: str | None = None
+    about: str | None = None
+    why: str | None = None
+    bounce: "Bounce | None" = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounce:
-    """One bounce per (account, send, recipient written to); `report_id` names the report that speaks for it now."""
+    """One bounce per (account, send, recipient written to); `report_id` names the report that speaks for it now.
+
+    `ended_by` is None while it stands.
+    """
 
     id: str
     account: str
@@ -338,6 +385,13 @@ class Bounce:
     occurred_at: datetime
     recorded_at: datetime
     updated_at: datetime
+    ended_by: FactKind | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether nothing has ended it."""
+        return self.ended_by is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,7 +410,9 @@ class EventType(StrEnum):
 
     BOUNCE_ATTACHED = "bounce.attached"
     BOUNCE_UPDATED = "bounce.updated"
+    BOUNCE_HEALED = "bounce.healed"
     CONTACT_EXCLUDED = "contact.excluded"
+    CONTACT_UNBOUNCED = "contact.unbounced"
     SEQUENCE_UNENROLL = "sequence.unenroll"
 
 

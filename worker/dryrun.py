@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.attach import attach
+from worker.attach import reported
 from worker.classify import Rules, classify
 from worker.detect import detect
-from worker.domain import AccountRules, AddressState, DeliveryReport, SentEmail, address_key
+from worker.domain import AccountRules, DeliveryReport, SentEmail, address_key
 from worker.entry import review_entry, timeline_entry
 from worker.identity import report_digest
 from worker.judge import VERDICT_ACTIONS, VERDICT_KINDS, Notice, judge
@@ -60,12 +60,9 @@ def would(raw: bytes, source: str, sends: Sends, rules: Rules, now: datetime) ->
     around = {send.id: send for address in people for send in sends.by_address.get(address_key(address), ())}
     judgement = judge(notice, sends.by_key, rules, tuple(around.values()))
     for finding in judgement.findings:
-        send = finding.match.send
-        address = AddressState(account=send.account, address=finding.match.recipient.address)
-        changes = attach(None, address, finding, AccountRules(account=send.account), now)
-        if changes.bounce is not None:
-            entry = timeline_entry(changes.bounce, [notice.report_id])
-            yield base | {"would": WOULD_ATTACH, "entry": entry}
+        bounce = reported(finding, AccountRules(account=finding.match.send.account), now).bounce
+        if bounce is not None:
+            yield base | {"would": WOULD_ATTACH, "entry": timeline_entry(bounce, [notice.report_id])}
     for doubt in judgement.doubts:
         yield base | {"would": WOULD_REVIEW, "why": doubt.outcome.why, "entry": review_entry(notice, doubt)}
     if not judgement.findings and not judgement.doubts:

@@ -35,6 +35,8 @@ def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
         "confidence": bounce.confidence,
         "matched_by": bounce.matched_by,
         "policy": bounce.policy,
+        "ended_by": bounce.ended_by,
+        "ended_at": bounce.ended_at.isoformat() if bounce.ended_at else None,
         "occurred_at": bounce.occurred_at.isoformat(),
         "recorded_at": bounce.recorded_at.isoformat(),
         "evidence": [asdict(line) for line in bounce.evidence],
@@ -63,6 +65,7 @@ def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
         "smtp_code": doubt.recipient.smtp_code,
         "diagnostic": doubt.recipient.diagnostic_code,
         "rule": doubt.verdict.rule,
+        "rules_version": doubt.verdict.rules_version,
         "confidence": doubt.outcome.confidence,
         "candidates": [
             {"send_id": c.send.id, "contact_id": c.recipient.contact_id, "confidence": c.confidence}

@@ -1,6 +1,6 @@
 """match → classify, for one report: what it says of whom, with its evidence. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,6 +14,7 @@ from worker.domain import (
     Kind,
     Match,
     RecipientReport,
+    Rung,
     SentEmail,
     Verdict,
     address_key,
@@ -25,7 +26,7 @@ VERDICT_ACTIONS: Final = frozenset({Action.FAILED, Action.DELAYED})
 """What a report must say of a recipient to touch a timeline: the others in it were served."""
 
 VERDICT_KINDS: Final = frozenset({Kind.BOUNCE, Kind.DELAYED})
-"""The only kinds of message that ever touch a timeline."""
+"""The only kinds of message that ever put something on a timeline."""
 
 EVIDENCE_CHARACTERS: Final = 2_000
 
@@ -56,12 +57,17 @@ class Doubt:
     occurred_at: datetime
 
 
+PROVEN: Final = frozenset({Rung.ORIGINAL_MESSAGE_ID, Rung.TOKEN})
+"""By which rungs a report of success is believed: it lifts what stands, so nothing less than an id will do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """All that one report comes to. Both empty: it answers no registered send."""
+    """All that one report comes to. All empty: it answers no registered send."""
 
     findings: tuple[Finding, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    deliveries: tuple[Match, ...] = ()
 
 
 def judge(
@@ -111,7 +117,17 @@ def judge(
             doubts.append(
                 Doubt(recipient=named, outcome=outcome, verdict=verdict, evidence=proof, occurred_at=occurred_at)
             )
-    return Judgement(findings=tuple(findings), doubts=tuple(doubts))
+    return Judgement(findings=tuple(findings), doubts=tuple(doubts), deliveries=tuple(_deliveries(notice, seen, found)))
+
+
+def _deliveries(notice: Notice, seen: Seen, found: Mapping[Key, Sequence[SentEmail]]) -> Iterator[Match]:
+    """Yield the recipients that a report says were served, where an id proves which email it speaks of."""
+    for recipient in notice.report.recipients:
+        if recipient.action is not Action.DELIVERED or _contradicted(notice.report, recipient):
+            continue
+        outcome = match(notice.report, recipient, seen, found, ())
+        if isinstance(outcome, Match) and outcome.rung in PROVEN and outcome.forwarded_to is None:
+            yield outcome
 
 
 def _unverified(proven: Match) -> Doubtful:
@@ -133,10 +149,11 @@ def _concerned(report: DeliveryReport) -> Iterable[RecipientReport | None]:
 
 
 def _contradicted(report: DeliveryReport, recipient: RecipientReport) -> bool:
-    """Whether another block of the same report says that the same recipient was served: one crafted to pass does."""
+    """Whether another block of the same report says of the same recipient the contrary: one crafted to pass does."""
     address = address_key(recipient.final_recipient)
+    was_served = recipient.action not in VERDICT_ACTIONS
     others = (r for r in report.recipients if address_key(r.final_recipient) == address)
-    return any(other.action not in VERDICT_ACTIONS for other in others)
+    return any((other.action not in VERDICT_ACTIONS) != was_served for other in others)
 
 
 def occurred(notice: Notice) -> datetime:

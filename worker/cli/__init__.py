@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli import crm, inbox, operate, run, scan
+from worker.cli import crm, decide, inbox, operate, run, scan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -40,6 +40,10 @@ app.command()(crm.timeline)
 app.command()(crm.apply)
 app.command()(operate.watch)
 app.command()(operate.rekey)
+for command in (decide.unbounce, decide.reject, decide.undo, decide.trail):
+    crm.bounces.command()(command)
+crm.review.command()(decide.accept)
+crm.review.command("reject")(decide.reject_review)
 app.add_typer(inbox.app, name="inbox")
 app.add_typer(crm.sends, name="sends")
 app.add_typer(crm.bounces, name="bounces")

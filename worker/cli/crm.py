@@ -140,6 +140,7 @@ def show(
         ("Matched by", f"{row['matched_by']} (confidence {row['confidence']:.2f})"),
         ("Codes", f"SMTP {row['smtp_code'] or '–'}, enhanced status {row['status'] or '–'}"),
         ("Policy", row["policy"]),
+        ("Stands", "yes" if row["ended_by"] is None else f"no: {row['ended_by']} on {row['ended_at'][:10]}"),
         ("Reports", ", ".join(row["report_ids"])),
     )
     print_table(None, ("", ""), facts, "")

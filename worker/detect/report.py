@@ -32,7 +32,7 @@ def build(
         original=OriginalMessage() if plain else original(notice, extra),
         in_reply_to=tuple(dict.fromkeys(ids)),
         envelope_id=envelope_id,
-        authentication_results=() if plain else fields.every("authentication-results"),
+        authentication_results=fields.every("authentication-results"),
         date=read_date(fields.first("date")),
         sender=notice.sender or None,
         subject=notice.subject or None,

@@ -10,10 +10,11 @@ from sqlalchemy.exc import DBAPIError
 
 from connectors import AuthRequired, Connector, ConnectorError, Cursor, CursorExpired, Page
 from worker import schedule
+from worker.heal import author_of
 from worker.pipeline.context import LONG_ENOUGH, TURN, Context
 from worker.pipeline.reconcile import reconcile
 from worker.screen import screen
-from worker.store import inboxes, notices
+from worker.store import bounces, inboxes, notices
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 
@@ -102,7 +103,6 @@ def _first_page(connector: Connector, inbox: Inbox) -> Page:
 
 
 def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, release: bool) -> list[int]:
-    maybe = [envelope for envelope in page.envelopes if page.prefiltered or screen(envelope)]
     now = context.now()
     values: dict[str, object] = {
         "cursor": page.cursor,
@@ -121,6 +121,8 @@ def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, relea
         values["lease_until"] = now + schedule.LEASE
     with writing(context.engine) as connection:
         inboxes.save_fenced(connection, inbox.id, lease_token, **values)
+        known = bounces.with_standing(connection, inbox.account, filter(None, map(author_of, page.envelopes)))
+        maybe = [each for each in page.envelopes if page.prefiltered or screen(each) or author_of(each) in known]
         refs = [(envelope.ref, envelope.thread_id, envelope.received_at) for envelope in maybe]
         return notices.add(connection, inbox.account, inbox.id, refs, now, now + TURN)
 

@@ -6,10 +6,11 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from connectors import AuthRequired, Connector, ConnectorError, MessageGone, MessageRef, Throttled
+from connectors import AuthRequired, Connector, ConnectorError, MessageGone, MessageRef, Throttled, from_json
 from worker import schedule
 from worker.detect import detect
-from worker.domain import DeliveryReport, address_key
+from worker.domain import DeliveryReport, Kind, address_key
+from worker.heal import author
 from worker.identity import report_digest
 from worker.judge import VERDICT_KINDS
 from worker.match import keys
@@ -99,9 +100,14 @@ def _read_one(context: Context, connector: Connector, inbox: Inbox, notice: Noti
         reason = f"could not be read: {type(error).__name__}"
         log.exception("notice.unreadable", extra={"inbox": inbox.id, "notice": notice.id})
         return ledger.Read(notice=notice, inbox=inbox, read_by=read_by, state=NoticeState.QUARANTINED, reason=reason)
-    if report.kind not in VERDICT_KINDS:
+    if report.kind not in VERDICT_KINDS and report.kind is not Kind.DELIVERED:
         return ledger.Read(
-            notice=notice, inbox=inbox, read_by=read_by, state=NoticeState.NOT_A_BOUNCE, reason=report.kind
+            notice=notice,
+            inbox=inbox,
+            read_by=read_by,
+            state=NoticeState.NOT_A_BOUNCE,
+            reason=report.kind,
+            author=author(report, _authserv_id(inbox)),
         )
     return ledger.Read(
         notice=notice,
@@ -111,6 +117,10 @@ def _read_one(context: Context, connector: Connector, inbox: Inbox, notice: Noti
         digest=report_digest(fetched.raw),
         hashes=_hashes(context, inbox.account, report),
     )
+
+
+def _authserv_id(inbox: Inbox) -> str | None:
+    return from_json(inbox.provider, inbox.settings).authserv_id
 
 
 def _hashes(context: Context, account: str, report: DeliveryReport) -> tuple[tuple[str, bytes], ...]:

@@ -1,12 +1,12 @@
 """Accounts: whose sends, inboxes and bounces are kept strictly apart."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from worker.domain import AccountRules, BounceType, Policy
+from worker.domain import AccountRules, BounceType, Policy, SoftThreshold
 from worker.store.database import insert
 from worker.store.schema import accounts
 
@@ -44,4 +44,10 @@ def rules(connection: Connection, name: str) -> AccountRules:
         account=name,
         policy=Policy(row.policy),
         unenroll_on=frozenset(BounceType(value) for value in row.unenroll_on),
+        soft_threshold=_threshold(row.soft_threshold),
+        mailbox_full_expires=timedelta(days=row.mailbox_full_days) if row.mailbox_full_days else None,
     )
+
+
+def _threshold(kept: dict[str, int] | None) -> SoftThreshold | None:
+    return SoftThreshold(bounces=kept["bounces"], within=timedelta(days=kept["days"])) if kept else None

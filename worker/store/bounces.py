@@ -14,16 +14,18 @@ from worker.domain import (
     BounceType,
     DeliveryReport,
     Evidence,
+    FactKind,
     Fault,
-    Finding,
     Policy,
     Reason,
     Rung,
     Verdict,
     address_key,
 )
+from worker.store import facts
 from worker.store.database import insert, locked
-from worker.store.schema import Moment, addresses, bounce_reports, bounces, reports, review, sends, timeline
+from worker.store.schema import Moment, addresses, bounces, reports, review, sends, timeline
+from worker.store.schema import facts as fact_rows
 
 
 def known_reports(connection: Connection, ids: Iterable[str]) -> set[str]:
@@ -50,32 +52,67 @@ def add_reports(connection: Connection, found: Sequence[tuple[str, str, Delivery
     connection.execute(sa.insert(reports), rows)
 
 
-def load_for_change(connection: Connection, ids: Iterable[str]) -> dict[str, Bounce]:
-    """Return bounces by id, held until the commit; always in the same order, so that no two workers wait crosswise."""
-    query = bounces.select().where(bounces.c.id.in_(sorted(ids))).order_by(bounces.c.id)
-    return {row["id"]: _bounce(row) for row in connection.execute(locked(query)).mappings()}
+def key_of(bounce: Bounce) -> str:
+    """Return the key of the address that a bounce is about."""
+    return address_key(bounce.address)
+
+
+def of_addresses(connection: Connection, account: str, keys: Iterable[str]) -> dict[str, Bounce]:
+    """Return all bounces of addresses, by id."""
+    query = bounces.select().where(bounces.c.account == account, bounces.c.address_key.in_(sorted(keys)))
+    return {row["id"]: _bounce(row) for row in connection.execute(query.order_by(bounces.c.id)).mappings()}
+
+
+def get(connection: Connection, account: str, bounce_id: str) -> Bounce | None:
+    """Return one bounce, or None."""
+    query = bounces.select().where(bounces.c.account == account, bounces.c.id == bounce_id)
+    row = connection.execute(query).mappings().first()
+    return _bounce(row) if row else None
+
+
+def with_standing(connection: Connection, account: str, keys: Iterable[str]) -> set[str]:
+    """Return those of some addresses of which a bounce stands."""
+    where = bounces.c.account == account, bounces.c.address_key.in_(sorted(keys)), bounces.c.ended_by.is_(None)
+    return set(connection.execute(sa.select(bounces.c.address_key).where(*where).distinct()).scalars())
 
 
 def overdue(connection: Connection, patience: timedelta, now: datetime, limit: int) -> list[Bounce]:
-    """Return pending bounces whose email was sent so long ago (or, where it is forgotten, first reported), held."""
+    """Return pending bounces whose email was sent so long ago (or, where it is forgotten, first reported)."""
     same = sa.and_(sends.c.account == bounces.c.account, sends.c.id == bounces.c.send_id)
     began = sa.func.coalesce(sends.c.sent_at, bounces.c.occurred_at)
     query = (
         sa.select(bounces)
         .outerjoin(sends, same)
-        .where(bounces.c.type == sa.literal_column("'pending'"), sa.type_coerce(began, Moment) <= now - patience)
+        .where(
+            bounces.c.type == sa.literal_column("'pending'"),
+            bounces.c.ended_by.is_(None),
+            sa.type_coerce(began, Moment) <= now - patience,
+        )
         .order_by(bounces.c.id)
         .limit(limit)
     )
-    return [_bounce(row) for row in connection.execute(locked(query, skip=True, of=bounces)).mappings()]
+    return [_bounce(row) for row in connection.execute(query).mappings()]
 
 
-def addresses_for_change(connection: Connection, account: str, wanted: Iterable[str]) -> dict[str, AddressState]:
-    """Return the states of addresses by `address_key`; an unknown address has a clean one."""
+def hold_addresses(
+    connection: Connection, account: str, wanted: Iterable[str], now: datetime
+) -> dict[str, AddressState]:
+    """Return the states of addresses by `address_key`, each held until the commit, in the same order everywhere."""
     keys = sorted({address_key(address) for address in wanted})
-    states = {key: AddressState(account=account, address=key) for key in keys}
+    if not keys:
+        return {}
+    rows = [{"account": account, "address_key": key, "updated_at": now} for key in keys]
+    connection.execute(insert(connection, addresses).on_conflict_do_nothing(), rows)
+    return _states(connection, account, keys, held=True)
+
+
+def _states(
+    connection: Connection, account: str, keys: Sequence[str], *, held: bool = False
+) -> dict[str, AddressState]:
     query = addresses.select().where(addresses.c.account == account, addresses.c.address_key.in_(keys))
-    for row in connection.execute(locked(query.order_by(addresses.c.address_key))):
+    query = query.order_by(addresses.c.address_key)
+    states = {}
+    for row in connection.execute(locked(query) if held else query):
         states[row.address_key] = AddressState(
             account=account,
             address=row.address_key,
@@ -107,21 +144,6 @@ def save(connection: Connection, changed: Iterable[Bounce], known: Iterable[str]
     for row in rows:
         if row["id"] in known:
             connection.execute(sa.update(bounces).where(bounces.c.id == row["id"]).values(row))
-
-
-def add_history(connection: Connection, findings: Iterable[tuple[str, Finding]], now: datetime) -> None:
-    """Keep (bounce id, finding): which reports speak of a bounce, and what each came to."""
-    rows = [
-        {
-            "bounce_id": bounce_id,
-            "report_id": finding.report_id,
-            "verdict": asdict(finding.verdict) | {"occurred_at": finding.occurred_at.isoformat()},
-            "recorded_at": now,
-        }
-        for bounce_id, finding in findings
-    ]
-    if rows:
-        connection.execute(insert(connection, bounce_reports).on_conflict_do_nothing(), rows)
 
 
 def save_addresses(connection: Connection, changed: Iterable[AddressState], now: datetime) -> None:
@@ -164,24 +186,21 @@ def timeline_entries(
     if contact_id is not None:
         query = query.where(timeline.c.contact_id == contact_id)
     found = [_bounce(row) for row in connection.execute(query.order_by(bounces.c.occurred_at, bounces.c.id)).mappings()]
-    history: dict[str, list[str]] = {bounce.id: [] for bounce in found}
-    links = sa.select(bounce_reports).order_by(bounce_reports.c.recorded_at, bounce_reports.c.report_id)
-    if account is not None:
-        links = links.join(bounces, bounces.c.id == bounce_reports.c.bounce_id).where(bounces.c.account == account)
-    for row in connection.execute(links):
-        if row.bounce_id in history:
-            history[row.bounce_id].append(row.report_id)
-    return [(bounce, history[bounce.id]) for bounce in found]
+    history = facts.reports_of(connection, account)
+    return [(bounce, history.get(bounce.id, [])) for bounce in found]
 
 
 def address_states(connection: Connection, account: str) -> list[AddressState]:
-    """Return all addresses of an account that have a state."""
-    keys = connection.execute(sa.select(addresses.c.address_key).where(addresses.c.account == account)).scalars()
-    return list(addresses_for_change(connection, account, list(keys)).values())
+    """Return all addresses of an account that are excluded, or have a hard bounce that stands."""
+    told = sa.or_(addresses.c.excluded_by.is_not(None), addresses.c.hard_bounce_reason.is_not(None))
+    keys = connection.execute(sa.select(addresses.c.address_key).where(addresses.c.account == account, told)).scalars()
+    return list(_states(connection, account, list(keys)).values())
 
 
 def forget_inbox(connection: Connection, account: str, inbox: str) -> None:
     """Drop the bounces of emails that were sent from an inbox, with their timeline entries and history."""
+    gone = sa.select(bounces.c.id).where(bounces.c.account == account, bounces.c.inbox == inbox)
+    connection.execute(sa.delete(fact_rows).where(fact_rows.c.account == account, fact_rows.c.bounce_id.in_(gone)))
     connection.execute(sa.delete(bounces).where(bounces.c.account == account, bounces.c.inbox == inbox))
 
 
@@ -211,5 +230,6 @@ def _bounce(row: RowMapping) -> Bounce:
     )
     values["matched_by"] = Rung(row["matched_by"])
     values["policy"] = Policy(row["policy"])
+    values["ended_by"] = FactKind(row["ended_by"]) if row["ended_by"] else None
     values["evidence"] = tuple(Evidence(**item) for item in row["evidence"])
     return Bounce(**values)

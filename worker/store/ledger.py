@@ -9,13 +9,13 @@ from sqlalchemy.engine import Connection
 
 from connectors.settings import from_json
 from worker import entry
-from worker.attach import PATIENCE, attach, bounce_id, digest_id, give_up
+from worker.attach import PATIENCE, delivered, digest_id, reported, wrote
 from worker.classify import Rules
-from worker.domain import AddressState, Bounce, DeliveryReport, Event, Finding, SentEmail, address_key
-from worker.judge import Judgement, judge
+from worker.domain import Bounce, DeliveryReport, Kind, SentEmail
+from worker.judge import Judgement, judge, occurred
 from worker.judge import Notice as JudgedNotice
 from worker.match import WINDOW, keys, needs_scoring
-from worker.store import accounts, bounces, lookups, notices, outbox, sends
+from worker.store import accounts, bounces, folding, lookups, notices, sends
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester
 from worker.store.notices import Notice, NoticeState
@@ -23,7 +23,10 @@ from worker.store.notices import Notice, NoticeState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """A notice that was fetched. `report` is None where there is nothing to judge; then `state` says how it ended."""
+    """A notice that was fetched. `report` is None where there is nothing to judge; then `state` says how it ended.
+
+    `author` is who provably wrote a message that is no notice.
+    """
 
     notice: Notice
     inbox: Inbox
@@ -33,6 +36,7 @@ class Read:
     hashes: tuple[tuple[str, bytes], ...] = ()
     state: NoticeState | None = None
     reason: str | None = None
+    author: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,32 +65,41 @@ def settle(
     for item in mine:
         if item.state is not None:
             end(item, item.state, item.reason)
-    fresh = []
-    known = bounces.known_reports(connection, {_report_id(account, item) for item in mine if item.report})
-    for item in mine:
-        if item.report is None:
-            continue
-        report_id = _report_id(account, item)
-        if report_id in known:
-            end(item, NoticeState.DUPLICATE, report_id=report_id)
-        else:
-            known.add(report_id)
-            fresh.append(item)
+    _heal_all(connection, account, [item for item in mine if item.author], now)
+    fresh, repeated = _told_apart(connection, account, [item for item in mine if item.report])
+    for item in repeated:
+        end(item, NoticeState.DUPLICATE, report_id=_report_id(account, item))
     judged = _judge_all(connection, account, fresh, rules, digest)
     matched = [one for one in judged if one.judgement.findings or one.judgement.doubts]
-    unmatched = [one.read for one in judged if not (one.judgement.findings or one.judgement.doubts)]
+    others = [one for one in judged if not (one.judgement.findings or one.judgement.doubts)]
+    unmatched = [one.read for one in others if one.notice.report.kind is not Kind.DELIVERED]
     for one in matched:
         state = NoticeState.ATTACHED if one.judgement.findings else NoticeState.REVIEW
         end(one.read, state, report_id=one.notice.report_id)
+    for one in others:
+        if one.notice.report.kind is Kind.DELIVERED:
+            end(one.read, NoticeState.NOT_A_BOUNCE, Kind.DELIVERED)
     for item in unmatched:
         notices.remember_unmatched(connection, item.notice, item.hashes, now)
         end(item, NoticeState.UNMATCHED)
     # What names an id that isn't ours may mean an email of ours that left under another id.
     lookups.want(connection, _around(connection, account, [item for item in unmatched if not _scored(item)]), now)
     bounces.add_reports(connection, [(one.notice.report_id, account, one.notice.report) for one in matched], now)
-    _attach_all(connection, account, matched, now)
+    _attach_all(connection, account, judged, now)
     _review_all(connection, matched, now)
     return dict(ended)
+
+
+def _told_apart(connection: Connection, account: str, read: Sequence[Read]) -> tuple[list[Read], list[Read]]:
+    """Return reports that nobody has seen yet, each once, and repeats of others."""
+    fresh: list[Read] = []
+    repeated: list[Read] = []
+    known = bounces.known_reports(connection, {_report_id(account, item) for item in read})
+    for item in read:
+        report_id = _report_id(account, item)
+        (repeated if report_id in known else fresh).append(item)
+        known.add(report_id)
+    return fresh, repeated
 
 
 def give_up_overdue(connection: Connection, now: datetime, limit: int) -> int:
@@ -94,15 +107,7 @@ def give_up_overdue(connection: Connection, now: datetime, limit: int) -> int:
     by_account: defaultdict[str, list[Bounce]] = defaultdict(list)
     for bounce in bounces.overdue(connection, PATIENCE, now, limit):
         by_account[bounce.account].append(bounce)
-    for account, pending in by_account.items():
-        chosen = accounts.rules(connection, account)
-        known = sends.load(connection, account, {bounce.send_id for bounce in pending})
-        all_changes = [give_up(bounce, known.get(bounce.send_id), chosen, now) for bounce in pending]
-        bounces.save(connection, [c.bounce for c in all_changes if c.bounce], [bounce.id for bounce in pending])
-        happened = [event for changes in all_changes for event in changes.events]
-        rows = [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened]
-        outbox.add(connection, rows, now)
-    return sum(map(len, by_account.values()))
+    return sum(folding.refold(connection, account, due, now) for account, due in sorted(by_account.items()))
 
 
 def _report_id(account: str, item: Read) -> str:
@@ -135,7 +140,7 @@ def _judge_all(
 
 
 def _scored(item: Read) -> bool:
-    return item.report is not None and needs_scoring(item.report)
+    return item.report is not None and item.report.kind is not Kind.DELIVERED and needs_scoring(item.report)
 
 
 def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[SentEmail]:
@@ -153,31 +158,28 @@ def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[
 
 
 def _attach_all(connection: Connection, account: str, judged: Sequence[_Judged], now: datetime) -> None:
-    """Reduce all findings in memory, then write what changed: bounces, timeline, addresses, outbox."""
-    findings = [(_bounce_id(finding), finding) for one in judged for finding in one.judgement.findings]
-    if not findings:
-        return
-    chosen = accounts.rules(connection, account)
-    known = bounces.load_for_change(connection, {identity for identity, _ in findings})
-    people = [finding.match.recipient.address for _, finding in findings]
-    states = bounces.addresses_for_change(connection, account, people)
-    now_bounces: dict[str, Bounce] = {}
-    now_states: dict[str, AddressState] = {}
-    happened: list[Event] = []
-    for identity, finding in findings:
-        key = address_key(finding.match.recipient.address)
-        before = now_bounces.get(identity, known.get(identity))
-        changes = attach(before, now_states.get(key, states[key]), finding, chosen, now)
-        if changes.bounce is not None:
-            now_bounces[identity] = changes.bounce
-        if changes.address is not None:
-            now_states[key] = changes.address
-        happened.extend(changes.events)
-    bounces.save(connection, now_bounces.values(), known)
-    bounces.add_history(connection, findings, now)
-    bounces.save_addresses(connection, now_states.values(), now)
-    rows = [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened]
-    outbox.add(connection, rows, now)
+    """Keep what all reports say, and fold what that touches: bounces, timeline, addresses, outbox."""
+    findings = [finding for one in judged for finding in one.judgement.findings]
+    served = [
+        delivered(match, one.notice.report_id, occurred(one.notice), now)
+        for one in judged
+        for match in one.judgement.deliveries
+    ]
+    if findings or served:
+        rules = accounts.rules(connection, account)
+        folding.record(connection, account, [*(reported(each, rules, now) for each in findings), *served], now)
+
+
+def _heal_all(connection: Connection, account: str, read: Sequence[Read], now: datetime) -> None:
+    """Note down who wrote, if a bounce of theirs stands: of other people's mail nothing is kept."""
+    authors = {item.author: item for item in read if item.author}
+    stands = bounces.with_standing(connection, account, authors)
+    new = [wrote(account, name, _when(item), now) for name, item in authors.items() if name in stands]
+    folding.record(connection, account, new, now)
+
+
+def _when(item: Read) -> datetime:
+    return item.notice.received_at or item.notice.found_at
 
 
 def _review_all(connection: Connection, judged: Sequence[_Judged], now: datetime) -> None:
@@ -197,8 +199,3 @@ def _review_all(connection: Connection, judged: Sequence[_Judged], now: datetime
                 }
             )
     bounces.add_review(connection, rows)
-
-
-def _bounce_id(finding: Finding) -> str:
-    send = finding.match.send
-    return bounce_id(send.account, send.id, finding.match.recipient.address)

@@ -86,6 +86,8 @@ accounts = sa.Table(
     _text("policy"),
     sa.Column("unenroll_on", Json, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("soft_threshold", Json),
+    sa.Column("mailbox_full_days", sa.Integer),
 )
 
 inboxes = sa.Table(
@@ -271,23 +273,35 @@ bounces = sa.Table(
     sa.Column("occurred_at", Moment, nullable=False),
     sa.Column("recorded_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
+    _maybe("ended_by"),
+    sa.Column("ended_at", Moment),
     sa.UniqueConstraint("account", "send_id", "address_key", name="bounces_identity"),
     sa.Index("bounces_address", "account", "address_key"),
     sa.Index(
         "bounces_pending",
         "occurred_at",
-        sqlite_where=sa.text("type = 'pending'"),
-        postgresql_where=sa.text("type = 'pending'"),
+        sqlite_where=sa.text("type = 'pending' AND ended_by IS NULL"),
+        postgresql_where=sa.text("type = 'pending' AND ended_by IS NULL"),
     ),
 )
 
-bounce_reports = sa.Table(
-    "bounce_reports",
+facts = sa.Table(
+    "facts",
     metadata,
-    sa.Column("bounce_id", sa.Text, sa.ForeignKey("bounces.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("report_id", sa.Text, sa.ForeignKey("reports.id"), primary_key=True),
-    sa.Column("verdict", Json, nullable=False),
+    _text("account", primary_key=True),
+    _text("id", primary_key=True),
+    _text("address_key"),
+    _text("kind"),
+    sa.Column("at", Moment, nullable=False),
     sa.Column("recorded_at", Moment, nullable=False),
+    _text("by"),
+    _maybe("bounce_id"),
+    _maybe("about"),
+    _maybe("why"),
+    sa.Column("bounce", Json),
+    sa.Index("facts_address", "account", "address_key"),
+    sa.Index("facts_bounce", "account", "bounce_id"),
+    sa.Index("facts_kind", "account", "kind", "recorded_at"),
 )
 
 timeline = sa.Table(
@@ -322,6 +336,9 @@ review = sa.Table(
     _text("why"),
     sa.Column("entry", Json, nullable=False),
     sa.Column("recorded_at", Moment, nullable=False),
+    _maybe("decided_by"),
+    sa.Column("decided_at", Moment),
+    _maybe("decided_why"),
     sa.Index("review_account", "account", "state"),
 )
 

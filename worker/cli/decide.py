@@ -1,0 +1,141 @@
+"""What people decide about bounces: `bounces unbounce|reject|undo|trail`, `review accept|reject`."""
+
+import getpass
+from typing import Annotated, Any
+
+import typer
+
+from worker.cli.shared import AsJson, open_context, out, print_json, print_table, told
+
+InAccount = Annotated[str, typer.Option("--account", "-a", help="The account.")]
+Why = Annotated[str, typer.Option(help="The reason: it stays in the trail.")]
+By = Annotated[str | None, typer.Option(help="Who decides. Default: this machine's user.")]
+
+
+def unbounce(
+    address: Annotated[str, typer.Argument(help="The address that may be written to again.")],
+    account: InAccount,
+    why: Why,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lift all bounces of an address that stand. A later bounce counts anew; `bounces undo` takes the decision back.
+
+    Example: bounce-worker bounces unbounce bob@customer.example -a acme --why "he called, his mailbox works"
+    """
+    from worker import decisions
+
+    with told():
+        decision = decisions.unbounce(open_context(), account, address, _person(by), why)
+    _decided(decision, f"{address} may be written to again.", account, as_json=as_json)
+
+
+def reject(
+    bounce: Annotated[str, typer.Argument(help="A bounce's id, or its beginning.")],
+    account: InAccount,
+    why: Why,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that a bounce is none: its report was read wrongly, or speaks of something else.
+
+    Example: bounce-worker bounces reject 3f9a -a acme --why "this is a newsletter"
+    """
+    from worker import admin, decisions
+
+    with told():
+        context = open_context()
+        found = admin.the_bounce(context, bounce, account)
+        decision = decisions.reject(context, account, found["id"], _person(by), why)
+    _decided(decision, f"The report about {found['address']} counts no more.", account, as_json=as_json)
+
+
+def undo(
+    decision: Annotated[str, typer.Argument(help="The decision's id, as it was printed, or from bounces trail.")],
+    account: InAccount,
+    why: Why,
+    by: By = None,
+) -> None:
+    """Take back an un-bounce or a rejection: all is as if it had never been made, but for the trail."""
+    from worker import decisions
+
+    with told():
+        decisions.undo(open_context(), account, decision, _person(by), why)
+    out.print("Taken back.")
+
+
+def trail(
+    address: str,
+    account: InAccount,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that has happened to an address: reports, messages, decisions; when, by whom, and why."""
+    from worker import decisions
+
+    with told():
+        rows = decisions.trail(open_context(), account, address)
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("When (UTC)", "What", "By", "Why", "Decision")
+    cells = [(_minute(r["at"]), _happened(r), r["by"], r["why"], r["id"] if r["why"] else None) for r in rows]
+    print_table(None, columns, cells, f"Nothing is known of {address}.")
+
+
+def _happened(row: dict[str, Any]) -> str:
+    return f"{row['kind']}: {row['type']}, {row['reason']}" if row["type"] else str(row["kind"])
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
+
+
+def _person(by: str | None) -> str:
+    return by or getpass.getuser()
+
+
+def _decided(decision: str, said: str, account: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"schema": 1, "decision": decision}])
+        return
+    out.print(f"{said} To take this back: bounce-worker bounces undo {decision} -a {account} --why …", markup=False)
+
+
+def accept(
+    entry: Annotated[str, typer.Argument(metavar="REVIEW", help="Its id in review list, or its beginning.")],
+    account: InAccount,
+    send: Annotated[str | None, typer.Option(help="The email that is meant. Default: the likeliest.")] = None,
+    contact: Annotated[str | None, typer.Option(help="The contact that is meant. Default: the likeliest.")] = None,
+    why: Annotated[str | None, typer.Option(help="A reason, for the trail.")] = None,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attach what waits: it is a bounce of our email to this contact.
+
+    Example: bounce-worker review accept 51c0 -a acme --contact c-7
+    """
+    from worker import decisions
+
+    with told():
+        bounce = decisions.accept(open_context(), account, entry, _person(by), why, send=send, contact=contact)
+    if as_json:
+        print_json([{"schema": 1, "bounce_id": bounce}])
+        return
+    out.print(f"Attached. See it: bounce-worker bounces show {bounce[:8]} -a {account}", markup=False)
+
+
+def reject_review(
+    entry: Annotated[str, typer.Argument(metavar="REVIEW", help="Its id in review list, or its beginning.")],
+    account: InAccount,
+    why: Why,
+    by: By = None,
+) -> None:
+    """Say that what waits is no bounce of our emails. It doesn't come back.
+
+    Example: bounce-worker review reject 51c0 -a acme --why "not our email"
+    """
+    from worker import decisions
+
+    with told():
+        decisions.decline(open_context(), account, entry, _person(by), why)
+    out.print("Rejected; nothing was attached.")

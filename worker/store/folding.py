@@ -1,0 +1,117 @@
+"""Facts in, bounces out: what is recorded is kept, all that it touches is folded anew, and the CRM is told.
+
+Whoever records facts about an address holds the address until the commit, so that no two workers fold the same bounce
+without each other's facts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from worker import entry
+from worker.attach import address_events, address_state, digest_id, events, standing
+from worker.domain import AccountRules, AddressState, Bounce, Event, Fact
+from worker.store import accounts, bounces, facts, outbox, sends
+
+
+def record(connection: Connection, account: str, new: Sequence[Fact], now: datetime) -> int:
+    """Keep facts of one account and fold what they touch; return how many bounces changed."""
+    if not new:
+        return 0
+    keys = {fact.address for fact in new}
+    before = bounces.hold_addresses(connection, account, keys, now)
+    facts.add(connection, new)
+    rows = bounces.of_addresses(connection, account, keys)
+    return _fold(connection, account, rows, before, _causes(new, rows), now)
+
+
+def refold(connection: Connection, account: str, due: Iterable[Bounce], now: datetime) -> int:
+    """Fold bounces anew for which time alone has changed something; return how many changed."""
+    waiting = list(due)
+    keys = {bounces.key_of(bounce) for bounce in waiting}
+    before = bounces.hold_addresses(connection, account, keys, now)
+    rows = bounces.of_addresses(connection, account, keys)
+    return _fold(connection, account, rows, before, {bounce.id: "time" for bounce in waiting}, now)
+
+
+def _causes(new: Sequence[Fact], rows: Mapping[str, Bounce]) -> dict[str, str]:
+    """Return the bounces that facts touch, each with a name for all that touches it now."""
+    by_bounce: dict[str, list[str]] = {}
+    for fact in new:
+        named = (
+            [fact.bounce_id] if fact.bounce_id else [b.id for b in rows.values() if bounces.key_of(b) == fact.address]
+        )
+        for name in named:
+            by_bounce.setdefault(name, []).append(fact.id)
+    return {name: digest_id(*sorted(ids)) for name, ids in by_bounce.items()}
+
+
+def _fold(
+    connection: Connection,
+    account: str,
+    rows: dict[str, Bounce],
+    before: Mapping[str, AddressState],
+    causes: Mapping[str, str],
+    now: datetime,
+) -> int:
+    rules = accounts.rules(connection, account)
+    known: dict[str | None, list[Fact]] = {}
+    for fact in facts.of_bounces(connection, account, causes, before):
+        known.setdefault(fact.bounce_id, []).append(fact)
+    emails = sends.load(connection, account, _emails(known, rows, causes))
+    changed: dict[str, Bounce] = {}
+    happened: list[Event] = []
+    for name, cause in sorted(causes.items()):
+        own = known.get(name, [])
+        old = rows.get(name)
+        send_id = old.send_id if old else next((fact.bounce.send_id for fact in own if fact.bounce), "")
+        email = emails.get(send_id)
+        key = bounces.key_of(old) if old else next((fact.address for fact in own), "")
+        shared = [fact for fact in known.get(None, []) if fact.address == key]
+        new = standing([*own, *shared], email.sent_at if email else None, rules, now)
+        if new is None or _is_same(old, new):
+            continue
+        changed[name] = replace(new, recorded_at=old.recorded_at if old else new.recorded_at, updated_at=now)
+        happened += events(old, changed[name], email, rules, cause)
+    bounces.save(connection, changed.values(), rows)
+    happened += _addresses(connection, account, rows | changed, changed, before, rules, causes, now)
+    outbox.add(connection, [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened], now)
+    return len(changed)
+
+
+def _addresses(
+    connection: Connection,
+    account: str,
+    rows: Mapping[str, Bounce],
+    changed: Mapping[str, Bounce],
+    before: Mapping[str, AddressState],
+    rules: AccountRules,
+    causes: Mapping[str, str],
+    now: datetime,
+) -> list[Event]:
+    """Work out what the addresses are now, write those that changed, and return what the CRM is told."""
+    happened: list[Event] = []
+    states = []
+    for key, old in before.items():
+        latest = next((b for b in reversed(list(changed.values())) if bounces.key_of(b) == key), None)
+        if latest is None:
+            continue
+        new = address_state(account, key, [b for b in rows.values() if bounces.key_of(b) == key], rules)
+        if new != old:
+            states.append(new)
+            happened += address_events(old, new, latest, causes[latest.id])
+    bounces.save_addresses(connection, states, now)
+    return happened
+
+
+def _emails(
+    known: Mapping[str | None, Sequence[Fact]], rows: Mapping[str, Bounce], causes: Mapping[str, str]
+) -> set[str]:
+    told = {fact.bounce.send_id for own in known.values() for fact in own if fact.bounce}
+    return told | {rows[name].send_id for name in causes if name in rows}
+
+
+def _is_same(old: Bounce | None, new: Bounce) -> bool:
+    return old is not None and replace(new, recorded_at=old.recorded_at, updated_at=old.updated_at) == old
