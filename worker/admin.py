@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from connectors import MaildirSettings, Settings, from_json, sign_in, to_json
 from connectors.settings import from_fields, provider_of
-from worker.domain import BounceType, Policy, SentEmail
+from worker.domain import AccountRules, BounceType, Policy, SentEmail, SoftThreshold
 from worker.entry import timeline_entry
 from worker.pipeline import Context
 from worker.store import accounts, bounces, credentials, inboxes, notices, sends, sign_ins
@@ -197,20 +197,34 @@ def _tables(declared: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any
 
 
 def _apply_account(context: Context, item: Mapping[str, Any]) -> list[str]:
-    name = _needed(item, "account", "name")
-    try:
-        policy = Policy(item.get("policy", Policy.HUBSPOT))
-        ends = frozenset(BounceType(value) for value in item.get("unenroll_on", ["hard", "soft"]))
-    except ValueError as error:
-        raise AdminProblem(f"Account {name}: {error}. Policies: hubspot, careful; types: hard, soft.") from None
+    chosen = _rules(item)
     with writing(context.engine) as connection:
-        known = accounts.exists(connection, name)
-        accounts.ensure(connection, name, context.now())
-        before = accounts.rules(connection, name)
-        if known and (before.policy, before.unenroll_on) == (policy, ends):
+        known = accounts.exists(connection, chosen.account)
+        accounts.ensure(connection, chosen.account, context.now())
+        if known and accounts.rules(connection, chosen.account) == chosen:
             return []
-        accounts.configure(connection, name, policy, ends)
-    return [f"account {name}: policy {policy}"]
+        accounts.configure(connection, chosen)
+    return [f"account {chosen.account}: policy {chosen.policy}"]
+
+
+def _rules(item: Mapping[str, Any]) -> AccountRules:
+    """Read what an account has chosen. Raises `AdminProblem`."""
+    name = _needed(item, "account", "name")
+    soft, full = item.get("soft_threshold"), item.get("mailbox_full_days")
+    try:
+        threshold = SoftThreshold(bounces=soft["bounces"], within=timedelta(days=soft["days"])) if soft else None
+        return AccountRules(
+            account=name,
+            policy=Policy(item.get("policy", Policy.HUBSPOT)),
+            unenroll_on=frozenset(BounceType(value) for value in item.get("unenroll_on", ["hard", "soft"])),
+            soft_threshold=threshold,
+            mailbox_full_expires=timedelta(days=full) if full else None,
+        )
+    except (ValueError, TypeError, LookupError) as error:
+        raise AdminProblem(
+            f"Account {name}: {error}. Policies: hubspot, careful; types: hard, soft; soft_threshold = {{bounces = 5,"
+            " days = 30}; mailbox_full_days = 14."
+        ) from None
 
 
 def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str, str]) -> list[str]:

@@ -287,10 +287,15 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftThreshold:
-    """So many soft bounces within so long exclude an address as a hard one does."""
+    """So many soft bounces within so long exclude an address as a hard one does. Raises `ValueError` for none."""
 
     bounces: int
     within: timedelta
+
+    def __post_init__(self) -> None:
+        """Refuse what would exclude everybody."""
+        if self.bounces < 1 or self.within < timedelta(0):
+            raise ValueError("a threshold counts at least one bounce, and no time before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -228,10 +228,25 @@ def test_two_sends_to_one_address_are_two_bounces_and_one_exclusion(bounced: Wor
     assert excluded(bounced)
 
 
+def test_accounts_may_give_full_mailboxes_time(world: World):
+    start(world)
+    declared = {"account": [{"name": "acme", "mailbox_full_days": 14}]}
+    assert admin.apply(world.context, declared, {}) == ["account acme: policy hubspot"]
+    assert admin.apply(world.context, declared, {}) == []
+    told(world, FULL)
+    world.now = NOW + timedelta(days=13)
+    world.work()
+    assert excluded(world)
+    world.now = NOW + timedelta(days=14)
+    world.work()
+    assert shown(world) == [("hard", "expired")]
+    assert not excluded(world)
+    assert kinds(world)[-2:] == ["bounce.healed", "contact.unbounced"]
+
+
 def test_accounts_may_let_soft_bounces_add_up(world: World):
     start(world)
-    with writing(world.context.engine) as connection:
-        connection.execute(sa.update(schema.accounts).values(soft_threshold={"bounces": 2, "days": 30}))
+    admin.apply(world.context, {"account": [{"name": "acme", "soft_threshold": {"bounces": 2, "days": 30}}]}, {})
     told(world, SOFT)
     assert not excluded(world)
     pipeline.register(world.context, [sent(2)])

@@ -1,6 +1,5 @@
 """Accounts: whose sends, inboxes and bounces are kept strictly apart."""
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -28,10 +27,18 @@ def exists(connection: Connection, name: str) -> bool:
     return connection.execute(accounts.select().where(accounts.c.name == name)).first() is not None
 
 
-def configure(connection: Connection, name: str, policy: Policy, unenroll_on: Iterable[BounceType]) -> None:
+def configure(connection: Connection, chosen: AccountRules) -> None:
     """Set what an account has chosen."""
+    soft, full = chosen.soft_threshold, chosen.mailbox_full_expires
     connection.execute(
-        sa.update(accounts).where(accounts.c.name == name).values(policy=policy, unenroll_on=sorted(unenroll_on))
+        sa.update(accounts)
+        .where(accounts.c.name == chosen.account)
+        .values(
+            policy=chosen.policy,
+            unenroll_on=sorted(chosen.unenroll_on),
+            soft_threshold={"bounces": soft.bounces, "days": soft.within.days} if soft else None,
+            mailbox_full_days=full.days if full else None,
+        )
     )
 
 
@@ -47,6 +54,12 @@ def rules(connection: Connection, name: str) -> AccountRules:
         soft_threshold=_threshold(row.soft_threshold),
         mailbox_full_expires=timedelta(days=row.mailbox_full_days) if row.mailbox_full_days else None,
     )
+
+
+def giving_full_mailboxes_time(connection: Connection) -> dict[str, timedelta]:
+    """Return the accounts in which a bounce for a full mailbox expires, and after how long."""
+    query = sa.select(accounts.c.name, accounts.c.mailbox_full_days).where(accounts.c.mailbox_full_days.is_not(None))
+    return {row.name: timedelta(days=row.mailbox_full_days) for row in connection.execute(query)}
 
 
 def _threshold(kept: dict[str, int] | None) -> SoftThreshold | None:

@@ -94,6 +94,13 @@ def overdue(connection: Connection, patience: timedelta, now: datetime, limit: i
     return [_bounce(row) for row in connection.execute(query).mappings()]
 
 
+def of_full_mailboxes(connection: Connection, account: str, until: datetime, limit: int) -> list[Bounce]:
+    """Return an account's standing bounces for a full mailbox that occurred until a moment."""
+    full = bounces.c.reason == Reason.MAILBOX_FULL, bounces.c.ended_by.is_(None), bounces.c.occurred_at <= until
+    query = bounces.select().where(bounces.c.account == account, *full).order_by(bounces.c.id).limit(limit)
+    return [_bounce(row) for row in connection.execute(query).mappings()]
+
+
 def hold_addresses(
     connection: Connection, account: str, wanted: Iterable[str], now: datetime
 ) -> dict[str, AddressState]:

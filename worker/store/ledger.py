@@ -103,10 +103,12 @@ def _told_apart(connection: Connection, account: str, read: Sequence[Read]) -> t
 
 
 def give_up_overdue(connection: Connection, now: datetime, limit: int) -> int:
-    """Turn bounces soft that were pending for too long; return how many."""
+    """Turn bounces soft that were pending for too long, end those whose time the account limits; return how many."""
     by_account: defaultdict[str, list[Bounce]] = defaultdict(list)
     for bounce in bounces.overdue(connection, PATIENCE, now, limit):
         by_account[bounce.account].append(bounce)
+    for account, life in accounts.giving_full_mailboxes_time(connection).items():
+        by_account[account] += bounces.of_full_mailboxes(connection, account, now - life, limit)
     return sum(folding.refold(connection, account, due, now) for account, due in sorted(by_account.items()))
 
 
