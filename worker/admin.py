@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from connectors import MaildirSettings, Settings, from_json, sign_in, to_json
 from connectors.settings import from_fields, provider_of
-from worker.domain import AccountRules, BounceType, Policy, SentEmail, SoftThreshold
+from worker.domain import AccountRules, Bounce, BounceType, Policy, SentEmail, SoftThreshold
 from worker.entry import timeline_entry
+from worker.incidents import Incident
 from worker.pipeline import Context
-from worker.store import accounts, bounces, credentials, inboxes, notices, sends, sign_ins
+from worker.store import accounts, bounces, credentials, inboxes, incidents, notices, sends, sign_ins
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import reseal_digester
@@ -298,6 +299,14 @@ def waiting(context: Context, account: str | None) -> list[dict[str, Any]]:
     """Return what waits for review as JSON objects, oldest first."""
     with reading(context.engine) as connection:
         return bounces.review_entries(connection, account)
+
+
+def all_incidents(
+    context: Context, account: str | None, *, closed_too: bool = False
+) -> list[tuple[Incident, Bounce | None]]:
+    """Return incidents of inboxes, newest first, each with an example."""
+    with reading(context.engine) as connection:
+        return incidents.listed(connection, account, closed_too=closed_too)
 
 
 def all_sends(context: Context, account: str | None) -> list[SentEmail]:

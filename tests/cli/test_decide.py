@@ -78,3 +78,9 @@ def test_what_cannot_be_done_is_told_in_words(cli: Deployment):
     ):
         assert said in " ".join(cli.command(*words, code=1).split())
     assert "Nothing is known" in cli.command("bounces", "trail", "eve@x.example", "-a", "acme")
+
+
+def test_where_nothing_is_wrong_no_incident_is_shown(cli: Deployment):
+    assert "No incident is open" in cli.command("incidents", "--account", "acme")
+    assert cli.rows("incidents", "--closed") == []
+    assert "no advice in fr" in cli.command("incidents", "--language", "fr", code=2)

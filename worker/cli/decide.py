@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.shared import AsJson, open_context, out, print_json, print_table, told
+from worker.cli.shared import USAGE, Account, AsJson, fail, open_context, out, print_json, print_table, told
 
 InAccount = Annotated[str, typer.Option("--account", "-a", help="The account.")]
 Why = Annotated[str, typer.Option(help="The reason: it stays in the trail.")]
@@ -139,3 +139,36 @@ def reject_review(
     with told():
         decisions.decline(open_context(), account, entry, _person(by), why)
     out.print("Rejected; nothing was attached.")
+
+
+def incidents(
+    account: Account = None,
+    closed: Annotated[bool, typer.Option("--closed", help="Those that are over as well.")] = False,
+    language: Annotated[str, typer.Option(help="Advice in en, it, nb or pl.")] = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Show inboxes whose emails are refused for their sender's own fault, and what their owner can do.
+
+    Example: bounce-worker incidents --account acme --language it
+    """
+    from worker import admin
+    from worker.classify.advice import LANGUAGES, advise, load_advice
+    from worker.store.incidents import as_json as row
+
+    if language not in LANGUAGES:
+        fail(f"There is no advice in {language}: use one of {', '.join(LANGUAGES)}.", USAGE)
+    with told():
+        found = admin.all_incidents(open_context(), account, closed_too=closed)
+    if as_json:
+        print_json(row(incident) for incident, _ in found)
+        return
+    for incident, bounce in found:
+        state = f"closed on {incident.closed_at:%Y-%m-%d}" if incident.closed_at else "open"
+        head = f"{incident.account}/{incident.inbox}: {incident.failures} emails refused ({incident.kind}), {state}"
+        out.print(f"{head}; since {incident.opened_at:%Y-%m-%d %H:%M} UTC.", markup=False)
+        if bounce is not None:
+            verdict = bounce.verdict
+            out.print(f"  {advise(load_advice(language), verdict.type, verdict.reason, verdict.fault)}", markup=False)
+            out.print(f"  For example: {bounce.diagnostic or 'no words'} (bounces show {bounce.id[:8]})", markup=False)
+    if not found:
+        out.print("No incident is open.")

@@ -70,6 +70,12 @@ def get(connection: Connection, account: str, bounce_id: str) -> Bounce | None:
     return _bounce(row) if row else None
 
 
+def load(connection: Connection, account: str, ids: Iterable[str]) -> list[Bounce]:
+    """Return bounces by id."""
+    query = bounces.select().where(bounces.c.account == account, bounces.c.id.in_(sorted(ids)))
+    return [_bounce(row) for row in connection.execute(query.order_by(bounces.c.id)).mappings()]
+
+
 def with_standing(connection: Connection, account: str, keys: Iterable[str]) -> set[str]:
     """Return those of some addresses of which a bounce stands."""
     where = bounces.c.account == account, bounces.c.address_key.in_(sorted(keys)), bounces.c.ended_by.is_(None)

@@ -13,7 +13,8 @@ from sqlalchemy.engine import Connection
 from worker import entry
 from worker.attach import address_events, address_state, digest_id, events, standing
 from worker.domain import AccountRules, AddressState, Bounce, Event, Fact
-from worker.store import accounts, bounces, facts, outbox, sends
+from worker.incidents import is_senders
+from worker.store import accounts, bounces, facts, incidents, outbox, sends
 
 
 def record(connection: Connection, account: str, new: Sequence[Fact], now: datetime) -> int:
@@ -77,6 +78,7 @@ def _fold(
         happened += events(old, changed[name], email, rules, cause)
     bounces.save(connection, changed.values(), rows)
     happened += _addresses(connection, account, rows | changed, changed, before, rules, causes, now)
+    incidents.look(connection, account, {b.inbox for b in changed.values() if is_senders(b)}, now)
     outbox.add(connection, [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened], now)
     return len(changed)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -167,6 +167,7 @@ sends = sa.Table(
     _maybe("subject"),
     _maybe("sender"),
     sa.Column("registered_at", Moment, nullable=False),
+    sa.Index("sends_inbox", "account", "inbox", "sent_at"),
 )
 
 send_recipients = sa.Table(
@@ -278,6 +279,14 @@ bounces = sa.Table(
     sa.UniqueConstraint("account", "send_id", "address_key", name="bounces_identity"),
     sa.Index("bounces_address", "account", "address_key"),
     sa.Index(
+        "bounces_senders",
+        "account",
+        "inbox",
+        "occurred_at",
+        sqlite_where=sa.text("fault = 'sender'"),
+        postgresql_where=sa.text("fault = 'sender'"),
+    ),
+    sa.Index(
         "bounces_pending",
         "occurred_at",
         sqlite_where=sa.text("type = 'pending' AND ended_by IS NULL"),
@@ -340,6 +349,28 @@ review = sa.Table(
     sa.Column("decided_at", Moment),
     _maybe("decided_why"),
     sa.Index("review_account", "account", "state"),
+)
+
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("inbox"),
+    _text("kind"),
+    sa.Column("opened_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    _text("bounce_id"),
+    sa.Column("closed_at", Moment),
+    sa.Index(
+        "incidents_open",
+        "account",
+        "inbox",
+        unique=True,
+        sqlite_where=sa.text("closed_at IS NULL"),
+        postgresql_where=sa.text("closed_at IS NULL"),
+    ),
 )
 
 outbox = sa.Table(
