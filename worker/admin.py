@@ -12,11 +12,13 @@ from worker.domain import AccountRules, Bounce, BounceType, Policy, SentEmail, S
 from worker.entry import timeline_entry
 from worker.incidents import Incident
 from worker.pipeline import Context
-from worker.store import accounts, bounces, credentials, inboxes, incidents, notices, sends, sign_ins
+from worker.store import accounts, bounces, credentials, inboxes, incidents, notices, people, sends, sign_ins
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import reseal_digester
 
+EXCLUDED: Final = "excluded"
+"""Under which name addresses are hashed whose exclusion outlives them."""
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far a mail server's clock may be behind ours before mail of the first moments would be missed."""
 
@@ -174,7 +176,13 @@ def remove(context: Context, inbox: Inbox, *, purge: bool = False) -> None:
     with writing(context.engine) as connection:
         inboxes.remove(connection, inbox.id)
         if purge:
-            bounces.forget_inbox(connection, inbox.account, inbox.name)
+            people.purge_inbox(
+                connection,
+                inbox.account,
+                inbox.name,
+                lambda key: context.digest(inbox.account, EXCLUDED, key),
+                context.now(),
+            )
 
 
 def apply(context: Context, declared: Mapping[str, Any], secrets: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli import crm, decide, inbox, operate, run, scan
+from worker.cli import crm, decide, inbox, operate, people, run, scan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -49,6 +49,7 @@ app.add_typer(inbox.app, name="inbox")
 app.add_typer(crm.sends, name="sends")
 app.add_typer(crm.bounces, name="bounces")
 app.add_typer(crm.review, name="review")
+app.add_typer(people.app, name="contact")
 
 
 def main() -> None:

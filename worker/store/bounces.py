@@ -24,7 +24,17 @@ from worker.domain import (
 )
 from worker.store import facts
 from worker.store.database import insert, locked
-from worker.store.schema import Moment, addresses, bounces, reports, review, sends, timeline
+from worker.store.schema import (
+    Moment,
+    addresses,
+    bounces,
+    incidents,
+    outbox,
+    reports,
+    review,
+    sends,
+    timeline,
+)
 from worker.store.schema import facts as fact_rows
 
 
@@ -211,10 +221,15 @@ def address_states(connection: Connection, account: str) -> list[AddressState]:
 
 
 def forget_inbox(connection: Connection, account: str, inbox: str) -> None:
-    """Drop the bounces of emails that were sent from an inbox, with their timeline entries and history."""
+    """Drop all that came of emails sent from an inbox: bounces, timeline, facts, reviews, events, incidents."""
     gone = sa.select(bounces.c.id).where(bounces.c.account == account, bounces.c.inbox == inbox)
     connection.execute(sa.delete(fact_rows).where(fact_rows.c.account == account, fact_rows.c.bounce_id.in_(gone)))
     connection.execute(sa.delete(bounces).where(bounces.c.account == account, bounces.c.inbox == inbox))
+    of_inbox = review.c.entry["inbox"].as_string() == inbox
+    connection.execute(sa.delete(review).where(review.c.account == account, of_inbox))
+    told = outbox.c.payload["bounce"]["inbox"].as_string() == inbox, outbox.c.payload["inbox"].as_string() == inbox
+    connection.execute(sa.delete(outbox).where(outbox.c.account == account, sa.or_(*told)))
+    connection.execute(sa.delete(incidents).where(incidents.c.account == account, incidents.c.inbox == inbox))
 
 
 def review_entries(connection: Connection, account: str | None = None) -> list[dict[str, Any]]:

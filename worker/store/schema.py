@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -333,6 +333,15 @@ addresses = sa.Table(
     sa.Column("excluded_at", Moment),
     _maybe("hard_bounce_reason"),
     sa.Column("updated_at", Moment, nullable=False),
+)
+
+exclusions = sa.Table(
+    "exclusions",
+    metadata,
+    _text("account", primary_key=True),
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    _text("excluded_by"),
+    sa.Column("recorded_at", Moment, nullable=False),
 )
 
 review = sa.Table(
