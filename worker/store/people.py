@@ -78,6 +78,7 @@ def purge_inbox(
             bounce_store.save_addresses(connection, [new], now)
         else:
             _drop(connection, addresses, account, addresses.c.address_key == key)
+            _drop(connection, facts, account, facts.c.address_key == key)
 
 
 def keep_exclusion(connection: Connection, account: str, digest: bytes, policy: str, now: datetime) -> None:
