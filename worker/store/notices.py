@@ -3,11 +3,11 @@
 Of a notice that answers no registered send only keyed hashes and a reference stay, for `UNMATCHED_DAYS`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -22,6 +22,10 @@ from worker.store.schema import send_keys as send_key_rows
 
 UNMATCHED_DAYS: Final = 14
 CLOCK_SKEW: Final = timedelta(hours=1)
+AT_ONCE: Final = 500
+"""Values in one statement: both databases take some ten thousand."""
+
+T = TypeVar("T")
 
 
 class NoticeState(StrEnum):
@@ -160,25 +164,35 @@ def remember_unmatched(
 
 def requeue_for(connection: Connection, batch: Sequence[SentEmail], digest: Digester, now: datetime) -> int:
     """Make unmatched notices pending again that name one of `batch` by id, or its recipient within the window."""
-    if not batch:
-        return 0
     by_id = {digest(send.account, key.name, key.value) for send in batch for key in send_keys(send)}
-    wanted: list[sa.ColumnElement[bool]] = [notice_keys.c.digest.in_(by_id)] if by_id else []
-    wanted += [
-        sa.and_(
-            notice_keys.c.digest.in_(
-                {digest(send.account, "recipient", address_key(r.address)) for r in send.recipients}
-            ),
-            notices.c.received_at.between(send.sent_at - CLOCK_SKEW, send.sent_at + WINDOW),
+    spans: dict[bytes, list[tuple[datetime, datetime]]] = {}
+    for send in batch:
+        span = (send.sent_at - CLOCK_SKEW, send.sent_at + WINDOW)
+        for recipient in send.recipients:
+            hashed = digest(send.account, "recipient", address_key(recipient.address))
+            spans.setdefault(hashed, []).append(span)
+    named: set[int] = set()
+    # Which notices name any of them is asked of the database, and when they came is looked at here: a question for each
+    # send in one statement would be more than SQLite takes.
+    for part in _parts(sorted(by_id | spans.keys())):
+        query = (
+            sa.select(notice_keys.c.notice_id, notice_keys.c.digest, notices.c.received_at)
+            .join(notices, notices.c.id == notice_keys.c.notice_id)
+            .where(
+                notice_keys.c.account.in_({send.account for send in batch}),
+                notice_keys.c.digest.in_(part),
+                notices.c.state == NoticeState.UNMATCHED,
+            )
         )
-        for send in batch
-    ]
-    naming = (
-        sa.select(notice_keys.c.notice_id)
-        .join(notices, notices.c.id == notice_keys.c.notice_id)
-        .where(notice_keys.c.account.in_({send.account for send in batch}), sa.or_(*wanted))
-    )
-    return _requeue(connection, naming, now)
+        for row in connection.execute(query):
+            hashed, at = bytes(row.digest), row.received_at
+            if hashed in by_id or any(at and first <= at <= last for first, last in spans.get(hashed, ())):
+                named.add(row.notice_id)
+    return sum(_requeue(connection, part, now) for part in _parts(sorted(named)))
+
+
+def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (values[start : start + AT_ONCE] for start in range(0, len(values), AT_ONCE))
 
 
 def requeue_known(connection: Connection, now: datetime) -> int:
@@ -190,7 +204,7 @@ def requeue_known(connection: Connection, now: datetime) -> int:
     return _requeue(connection, sa.select(notice_keys.c.notice_id).join(send_key_rows, same), now)
 
 
-def _requeue(connection: Connection, naming: sa.Select[tuple[int]], now: datetime) -> int:
+def _requeue(connection: Connection, naming: sa.Select[tuple[int]] | Sequence[int], now: datetime) -> int:
     done = connection.execute(
         sa.update(notices)
         .where(notices.c.id.in_(naming), notices.c.state == NoticeState.UNMATCHED)
