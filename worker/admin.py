@@ -17,8 +17,6 @@ from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import reseal_digester
 
-EXCLUDED: Final = "excluded"
-"""Under which name addresses are hashed whose exclusion outlives them."""
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far a mail server's clock may be behind ours before mail of the first moments would be missed."""
 
@@ -176,13 +174,7 @@ def remove(context: Context, inbox: Inbox, *, purge: bool = False) -> None:
     with writing(context.engine) as connection:
         inboxes.remove(connection, inbox.id)
         if purge:
-            people.purge_inbox(
-                connection,
-                inbox.account,
-                inbox.name,
-                lambda key: context.digest(inbox.account, EXCLUDED, key),
-                context.now(),
-            )
+            people.purge_inbox(connection, inbox.account, inbox.name, context.digest, context.now())
 
 
 def apply(context: Context, declared: Mapping[str, Any], secrets: Mapping[str, str]) -> list[str]:
@@ -228,6 +220,8 @@ def _rules(item: Mapping[str, Any]) -> AccountRules:
             unenroll_on=frozenset(BounceType(value) for value in item.get("unenroll_on", ["hard", "soft"])),
             soft_threshold=threshold,
             mailbox_full_expires=timedelta(days=full) if full else None,
+            trusted=item.get("trusted") is True,
+            global_opt_out=item.get("global_opt_out") is True,
         )
     except (ValueError, TypeError, LookupError) as error:
         raise AdminProblem(

@@ -27,6 +27,7 @@ from worker.domain import (
 from worker.pipeline import Context
 from worker.store import accounts, bounces, facts, folding, reviews, sends
 from worker.store.database import reading, writing
+from worker.store.keyring import Digester
 
 UNBOUNCES: Final = 50
 """Un-bounces that one account may make in an hour: whoever lifts more has not looked at each."""
@@ -45,7 +46,7 @@ def unbounce(context: Context, account: str, address: str, by: str, why: str) ->
             raise AdminProblem(
                 f"Account {account} has lifted {UNBOUNCES} addresses within the hour: look at each, and go on later."
             )
-        return _decide(connection, account, FactKind.UNBOUNCED, address, by, why, now)
+        return _decide(connection, context.digest, account, FactKind.UNBOUNCED, address, by, why, now)
 
 
 def reject(context: Context, account: str, bounce: str, by: str, why: str) -> str:
@@ -54,7 +55,16 @@ def reject(context: Context, account: str, bounce: str, by: str, why: str) -> st
         found = _bounce(connection, account, bounce)
         now = context.now()
         return _decide(
-            connection, account, FactKind.REJECTED, found.address, by, why, now, about=found.report_id, bounce=found.id
+            connection,
+            context.digest,
+            account,
+            FactKind.REJECTED,
+            found.address,
+            by,
+            why,
+            now,
+            about=found.report_id,
+            bounce=found.id,
         )
 
 
@@ -65,7 +75,18 @@ def undo(context: Context, account: str, decision: str, by: str, why: str) -> No
         if fact is None or fact.kind not in UNDOABLE:
             raise AdminProblem(f"There is no decision {decision} in account {account} that can be taken back.")
         now = context.now()
-        _decide(connection, account, FactKind.UNDONE, fact.address, by, why, now, about=fact.id, bounce=fact.bounce_id)
+        _decide(
+            connection,
+            context.digest,
+            account,
+            FactKind.UNDONE,
+            fact.address,
+            by,
+            why,
+            now,
+            about=fact.id,
+            bounce=fact.bounce_id,
+        )
 
 
 def trail(context: Context, account: str, address: str) -> list[dict[str, Any]]:
@@ -109,7 +130,7 @@ def accept(
         email, recipient = _meant(connection, account, entry, send, contact)
         fact = _accepted(entry, email, recipient, accounts.rules(connection, account).policy, by, why, now)
         reviews.decide(connection, account, entry["id"], "accepted", by, why, now)
-        folding.record(connection, account, [fact], now)
+        folding.record(connection, account, [fact], context.digest, now)
     return str(fact.bounce_id)
 
 
@@ -122,6 +143,7 @@ def decline(context: Context, account: str, review: str, by: str, why: str) -> N
 
 def _decide(
     connection: Connection,
+    digest: Digester,
     account: str,
     kind: FactKind,
     address: str,
@@ -143,7 +165,7 @@ def _decide(
         about=about,
         why=why,
     )
-    folding.record(connection, account, [fact], now)
+    folding.record(connection, account, [fact], digest, now)
     return fact.id
 
 

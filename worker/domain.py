@@ -300,13 +300,23 @@ class SoftThreshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRules:
-    """What an account has chosen: its policy, the bounce types that end a sequence, and two options that are off."""
+    """What an account has chosen: its policy, the bounce types that end a sequence, and two options that are off.
+
+    `trusted` is the operator's word for it: only such accounts speak for others and hear of them, unless they opt out.
+    """
 
     account: str
     policy: Policy = Policy.HUBSPOT
     unenroll_on: frozenset[BounceType] = frozenset({BounceType.HARD, BounceType.SOFT})
     soft_threshold: SoftThreshold | None = None
     mailbox_full_expires: timedelta | None = None
+    trusted: bool = False
+    global_opt_out: bool = False
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether its bounces count for other accounts, and theirs for it."""
+        return self.trusted and not self.global_opt_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from worker.admin import EXCLUDED, AdminProblem
+from worker.admin import AdminProblem
 from worker.domain import address_key
 from worker.pipeline import Context
-from worker.store import bounces, people
+from worker.store import bounces, everywhere, people
 from worker.store.database import reading, writing
+from worker.store.people import EXCLUDED
 
 
 def export(context: Context, account: str, address: str) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def forget(context: Context, account: str, address: str, *, keep_exclusion: bool
         states = bounces.hold_addresses(connection, account, [address], context.now())
         state = next(iter(states.values()))
         gone = people.forget(connection, account, address)
+        everywhere.note(connection, account, everywhere.hashed(context.digest, address_key(address)), None)
         if gone.get("addresses") == 1 and len(gone) == 1 and state.excluded_by is None:
             gone = {}  # the row was made to hold it
         if keep_exclusion and state.excluded_by is not None:

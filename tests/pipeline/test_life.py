@@ -76,9 +76,9 @@ def lived(engine, batches, now):
                 connection.execute(table.delete())
         sends.register(connection, [sent(number) for number in SENDS], engine.digest, NOW)
         for step, batch in enumerate(batches):
-            folding.record(connection, "acme", batch, BEGAN + timedelta(hours=step))
+            folding.record(connection, "acme", batch, engine.digest, BEGAN + timedelta(hours=step))
         due = bounces.of_addresses(connection, "acme", ["bob@customer.example"]).values()
-        folding.refold(connection, "acme", due, now)
+        folding.refold(connection, "acme", due, engine.digest, now)
     with reading(engine) as connection:
         rows = bounces.of_addresses(connection, "acme", ["bob@customer.example"])
         stands = {

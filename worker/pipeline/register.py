@@ -23,7 +23,7 @@ def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:
     with writing(context.engine) as connection:
         notices.forget_expired(connection, now)
         lookups.forget_expired(connection, now)
-        ledger.give_up_overdue(connection, now, limit)
+        ledger.give_up_overdue(connection, context.digest, now, limit)
         incidents.close_those_over(connection, now)
         notices.requeue_known(connection, now)
         due = notices.take_due(connection, now, now + TURN, limit)

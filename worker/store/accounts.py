@@ -38,6 +38,8 @@ def configure(connection: Connection, chosen: AccountRules) -> None:
             unenroll_on=sorted(chosen.unenroll_on),
             soft_threshold={"bounces": soft.bounces, "days": soft.within.days} if soft else None,
             mailbox_full_days=full.days if full else None,
+            trusted=chosen.trusted,
+            global_opt_out=chosen.global_opt_out,
         )
     )
 
@@ -53,6 +55,8 @@ def rules(connection: Connection, name: str) -> AccountRules:
         unenroll_on=frozenset(BounceType(value) for value in row.unenroll_on),
         soft_threshold=_threshold(row.soft_threshold),
         mailbox_full_expires=timedelta(days=row.mailbox_full_days) if row.mailbox_full_days else None,
+        trusted=row.trusted,
+        global_opt_out=row.global_opt_out,
     )
 
 

@@ -129,6 +129,11 @@ def hold_addresses(
     return _states(connection, account, keys, held=True)
 
 
+def states(connection: Connection, account: str, keys: Sequence[str]) -> list[AddressState]:
+    """Return the states of addresses that have one."""
+    return list(_states(connection, account, keys).values())
+
+
 def _states(
     connection: Connection, account: str, keys: Sequence[str], *, held: bool = False
 ) -> dict[str, AddressState]:

@@ -14,10 +14,11 @@ from worker import entry
 from worker.attach import address_events, address_state, digest_id, events, standing
 from worker.domain import AccountRules, AddressState, Bounce, Event, Fact
 from worker.incidents import is_senders
-from worker.store import accounts, bounces, facts, incidents, outbox, sends
+from worker.store import accounts, bounces, everywhere, facts, incidents, outbox, sends
+from worker.store.keyring import Digester
 
 
-def record(connection: Connection, account: str, new: Sequence[Fact], now: datetime) -> int:
+def record(connection: Connection, account: str, new: Sequence[Fact], digest: Digester, now: datetime) -> int:
     """Keep facts of one account and fold what they touch; return how many bounces changed."""
     if not new:
         return 0
@@ -25,16 +26,16 @@ def record(connection: Connection, account: str, new: Sequence[Fact], now: datet
     before = bounces.hold_addresses(connection, account, keys, now)
     facts.add(connection, new)
     rows = bounces.of_addresses(connection, account, keys)
-    return _fold(connection, account, rows, before, _causes(new, rows), now)
+    return _fold(connection, account, rows, before, _causes(new, rows), digest, now)
 
 
-def refold(connection: Connection, account: str, due: Iterable[Bounce], now: datetime) -> int:
+def refold(connection: Connection, account: str, due: Iterable[Bounce], digest: Digester, now: datetime) -> int:
     """Fold bounces anew for which time alone has changed something; return how many changed."""
     waiting = list(due)
     keys = {bounces.key_of(bounce) for bounce in waiting}
     before = bounces.hold_addresses(connection, account, keys, now)
     rows = bounces.of_addresses(connection, account, keys)
-    return _fold(connection, account, rows, before, {bounce.id: "time" for bounce in waiting}, now)
+    return _fold(connection, account, rows, before, {bounce.id: "time" for bounce in waiting}, digest, now)
 
 
 def _causes(new: Sequence[Fact], rows: Mapping[str, Bounce]) -> dict[str, str]:
@@ -55,6 +56,7 @@ def _fold(
     rows: dict[str, Bounce],
     before: Mapping[str, AddressState],
     causes: Mapping[str, str],
+    digest: Digester,
     now: datetime,
 ) -> int:
     rules = accounts.rules(connection, account)
@@ -78,6 +80,8 @@ def _fold(
         happened += events(old, changed[name], email, rules, cause)
     bounces.save(connection, changed.values(), rows)
     happened += _addresses(connection, account, rows | changed, changed, before, rules, causes, now)
+    if rules.takes_part:
+        _tell_everywhere(connection, account, rows | changed, changed, digest)
     incidents.look(connection, account, {b.inbox for b in changed.values() if is_senders(b)}, now)
     outbox.add(connection, [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened], now)
     return len(changed)
@@ -106,6 +110,15 @@ def _addresses(
             happened += address_events(old, new, latest, causes[latest.id])
     bounces.save_addresses(connection, states, now)
     return happened
+
+
+def _tell_everywhere(
+    connection: Connection, account: str, rows: Mapping[str, Bounce], changed: Mapping[str, Bounce], digest: Digester
+) -> None:
+    """Keep what counts for other accounts up with what stands in this one."""
+    for key in {bounces.key_of(bounce) for bounce in changed.values()}:
+        own = [bounce for bounce in rows.values() if bounces.key_of(bounce) == key]
+        everywhere.note(connection, account, everywhere.hashed(digest, key), everywhere.proof(own))
 
 
 def _emails(

@@ -65,7 +65,7 @@ def settle(
     for item in mine:
         if item.state is not None:
             end(item, item.state, item.reason)
-    _heal_all(connection, account, [item for item in mine if item.author], now)
+    _heal_all(connection, account, [item for item in mine if item.author], digest, now)
     fresh, repeated = _told_apart(connection, account, [item for item in mine if item.report])
     for item in repeated:
         end(item, NoticeState.DUPLICATE, report_id=_report_id(account, item))
@@ -85,7 +85,7 @@ def settle(
     # What names an id that isn't ours may mean an email of ours that left under another id.
     lookups.want(connection, _around(connection, account, [item for item in unmatched if not _scored(item)]), now)
     bounces.add_reports(connection, [(one.notice.report_id, account, one.notice.report) for one in matched], now)
-    _attach_all(connection, account, judged, now)
+    _attach_all(connection, account, judged, digest, now)
     _review_all(connection, matched, now)
     return dict(ended)
 
@@ -102,14 +102,14 @@ def _told_apart(connection: Connection, account: str, read: Sequence[Read]) -> t
     return fresh, repeated
 
 
-def give_up_overdue(connection: Connection, now: datetime, limit: int) -> int:
+def give_up_overdue(connection: Connection, digest: Digester, now: datetime, limit: int) -> int:
     """Turn bounces soft that were pending for too long, end those whose time the account limits; return how many."""
     by_account: defaultdict[str, list[Bounce]] = defaultdict(list)
     for bounce in bounces.overdue(connection, PATIENCE, now, limit):
         by_account[bounce.account].append(bounce)
     for account, life in accounts.giving_full_mailboxes_time(connection).items():
         by_account[account] += bounces.of_full_mailboxes(connection, account, now - life, limit)
-    return sum(folding.refold(connection, account, due, now) for account, due in sorted(by_account.items()))
+    return sum(folding.refold(connection, account, due, digest, now) for account, due in sorted(by_account.items()))
 
 
 def _report_id(account: str, item: Read) -> str:
@@ -159,7 +159,9 @@ def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[
     return sends.around(connection, account, people, min(times) - WINDOW, max(times) + notices.CLOCK_SKEW)
 
 
-def _attach_all(connection: Connection, account: str, judged: Sequence[_Judged], now: datetime) -> None:
+def _attach_all(
+    connection: Connection, account: str, judged: Sequence[_Judged], digest: Digester, now: datetime
+) -> None:
     """Keep what all reports say, and fold what that touches: bounces, timeline, addresses, outbox."""
     findings = [finding for one in judged for finding in one.judgement.findings]
     served = [
@@ -169,15 +171,15 @@ def _attach_all(connection: Connection, account: str, judged: Sequence[_Judged],
     ]
     if findings or served:
         rules = accounts.rules(connection, account)
-        folding.record(connection, account, [*(reported(each, rules, now) for each in findings), *served], now)
+        folding.record(connection, account, [*(reported(each, rules, now) for each in findings), *served], digest, now)
 
 
-def _heal_all(connection: Connection, account: str, read: Sequence[Read], now: datetime) -> None:
+def _heal_all(connection: Connection, account: str, read: Sequence[Read], digest: Digester, now: datetime) -> None:
     """Note down who wrote, if a bounce of theirs stands: of other people's mail nothing is kept."""
     authors = {item.author: item for item in read if item.author}
     stands = bounces.with_standing(connection, account, authors)
     new = [wrote(account, name, _when(item), now) for name, item in authors.items() if name in stands]
-    folding.record(connection, account, new, now)
+    folding.record(connection, account, new, digest, now)
 
 
 def _when(item: Read) -> datetime:

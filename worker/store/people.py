@@ -1,6 +1,5 @@
 """All that is held about one address in an account: shown, and forgotten."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,9 +8,10 @@ from sqlalchemy.engine import Connection
 
 from worker.attach import address_state
 from worker.domain import address_key
-from worker.store import accounts
+from worker.store import accounts, everywhere
 from worker.store import bounces as bounce_store
 from worker.store.database import insert
+from worker.store.keyring import Digester
 from worker.store.schema import (
     addresses,
     bounces,
@@ -25,6 +25,8 @@ from worker.store.schema import (
     timeline,
 )
 
+EXCLUDED: Final = "excluded"
+"""Under which name addresses are hashed whose exclusion outlives them."""
 SECRET_COLUMNS: Final = frozenset({"digest"})
 
 
@@ -59,9 +61,7 @@ def forget(connection: Connection, account: str, address: str) -> dict[str, int]
     return {name: number for name, number in gone.items() if number}
 
 
-def purge_inbox(
-    connection: Connection, account: str, inbox: str, hashed: Callable[[str], bytes], now: datetime
-) -> None:
+def purge_inbox(connection: Connection, account: str, inbox: str, digest: Digester, now: datetime) -> None:
     """Drop all that came of an inbox's emails; what its addresses are follows from what is left."""
     where = bounces.c.account == account, bounces.c.inbox == inbox
     keys = set(connection.execute(sa.select(bounces.c.address_key).where(*where)).scalars())
@@ -73,7 +73,8 @@ def purge_inbox(
         own = [bounce for bounce in left.values() if bounce_store.key_of(bounce) == key]
         new = address_state(account, key, own, chosen)
         if old.excluded_by is not None and new.excluded_by is None:
-            keep_exclusion(connection, account, hashed(key), old.excluded_by, now)
+            keep_exclusion(connection, account, digest(account, EXCLUDED, key), old.excluded_by, now)
+        everywhere.note(connection, account, everywhere.hashed(digest, key), everywhere.proof(own))
         if own:
             bounce_store.save_addresses(connection, [new], now)
         else:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -88,6 +88,8 @@ accounts = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("soft_threshold", Json),
     sa.Column("mailbox_full_days", sa.Integer),
+    sa.Column("trusted", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("global_opt_out", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 inboxes = sa.Table(
@@ -333,6 +335,23 @@ addresses = sa.Table(
     sa.Column("excluded_at", Moment),
     _maybe("hard_bounce_reason"),
     sa.Column("updated_at", Moment, nullable=False),
+)
+
+global_bounces = sa.Table(
+    "global_bounces",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    _text("account", primary_key=True),
+    sa.Column("occurred_at", Moment, nullable=False),
+)
+
+global_lifts = sa.Table(
+    "global_lifts",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    _text("by"),
+    _text("why"),
 )
 
 exclusions = sa.Table(

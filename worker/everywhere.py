@@ -1,0 +1,55 @@
+"""Global bounces: whether an address bounced for good in several accounts, and lifting that, as an operator may."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from worker.domain import address_key
+from worker.pipeline import Context
+from worker.store import accounts, bounces, everywhere, people
+from worker.store.database import reading, writing
+from worker.store.everywhere import hashed
+from worker.store.people import EXCLUDED
+
+WINDOW: Final = timedelta(days=60)
+"""For how long a bounce in one account counts for the others (HubSpot's product team named 60 days)."""
+
+OK: Final = "ok"
+IN_ACCOUNT: Final = "previously_bounced_in_account"
+GLOBALLY: Final = "previously_bounced_globally"
+
+
+def status(context: Context, account: str, addresses: Sequence[str]) -> list[dict[str, Any]]:
+    """Return whether addresses may be written to, and why not; by what other accounts saw only of own recipients."""
+    keys = [address_key(address) for address in addresses]
+    with reading(context.engine) as connection:
+        own = {state.address: state for state in bounces.states(connection, account, sorted(set(keys)))}
+        kept = {
+            key for key in keys if people.is_kept_excluded(connection, account, context.digest(account, EXCLUDED, key))
+        }
+        known = everywhere.wrote_to(connection, account, set(keys))
+        takes_part = accounts.rules(connection, account).takes_part
+        digests = {hashed(context.digest, key): key for key in known} if takes_part else {}
+        found = everywhere.bounced(connection, digests, context.now(), WINDOW) if digests else set()
+    globally = {digests[each] for each in found}
+    rows = []
+    for address, key in zip(addresses, keys, strict=True):
+        state = own.get(key)
+        is_excluded = key in kept or (state is not None and state.excluded_by is not None)
+        rows.append(
+            {
+                "schema": 1,
+                "account": account,
+                "address": address,
+                "status": IN_ACCOUNT if is_excluded else GLOBALLY if key in globally else OK,
+                "excluded_by": state.excluded_by if state else None,
+                "email_hard_bounce_reason": state.hard_bounce_reason if state else None,
+            }
+        )
+    return rows
+
+
+def lift(context: Context, address: str, by: str, why: str) -> None:
+    """Lift an address everywhere: only the operator may, as it concerns all accounts."""
+    with writing(context.engine) as connection:
+        everywhere.lift(connection, hashed(context.digest, address_key(address)), by, why, context.now())
