@@ -128,10 +128,12 @@ def standing(facts: Iterable[Fact], began: datetime | None, rules: AccountRules,
 
 
 def _valid(facts: Iterable[Fact]) -> list[Fact]:
-    """Leave out what a person has taken back, and repeats."""
+    """Leave out what was taken back, repeats, and what a report was taken to say before it was judged again."""
     known = {fact.id: fact for fact in facts}
     undone = {fact.about for fact in known.values() if fact.kind is FactKind.UNDONE}
-    return [fact for fact in known.values() if fact.id not in undone]
+    left = sorted((fact for fact in known.values() if fact.id not in undone), key=lambda f: (f.recorded_at, f.id))
+    reports = {(fact.bounce_id, fact.about): fact for fact in left if fact.kind is FactKind.REPORTED}
+    return [fact for fact in left if fact.kind is not FactKind.REPORTED] + list(reports.values())
 
 
 def _next(bounce: Bounce | None, fact: Fact, delivery: Fact | None) -> Bounce | None:

@@ -18,6 +18,7 @@ VARIABLES: Final = {
     "BOUNCE_WORKER_KEYS": "base64 keys of 32 bytes that encrypt credentials at rest, newest first",
     "BOUNCE_WORKER_POLL_SECONDS": "how often an inbox is polled (default: 120)",
     "BOUNCE_WORKER_ALLOW_HOSTS": "hosts and networks of your own that tenants' inboxes may be on, separated by commas",
+    "BOUNCE_WORKER_RAW_DAYS": "days for which matched notices are kept, encrypted, for reclassify (default: 30)",
     "BOUNCE_WORKER_RULES": "your own rule files, read before ours, separated by colons",
     "BOUNCE_WORKER_PUBLIC_URL": "where the internet reaches `web`: https://bounces.acme.example (default: nowhere)",
     "BOUNCE_WORKER_GMAIL_TOPIC": "Pub/Sub topic that Gmail tells of new mail: projects/NAME/topics/NAME",
@@ -46,6 +47,7 @@ class Settings:
     poll_every: timedelta
     rule_files: tuple[Path, ...] = ()
     guard: Guard = field(default_factory=Guard)
+    keep_raw: timedelta | None = timedelta(days=30)
     public_url: str | None = None
     gmail_topic: str | None = None
     gmail_pusher: str | None = None
@@ -86,6 +88,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
             "BOUNCE_WORKER_GMAIL_TOPIC must look like projects/NAME/topics/NAME, and needs BOUNCE_WORKER_PUBLIC_URL and"
             " BOUNCE_WORKER_GMAIL_PUSHER beside it."
         )
+    raw_days = environment.get("BOUNCE_WORKER_RAW_DAYS") or "30"
+    if not raw_days.isdigit() or int(raw_days) > 3_650:
+        raise ConfigProblem(f"BOUNCE_WORKER_RAW_DAYS is {raw_days!r}: use whole days, 0 for none.")
     return Settings(
         database_url=url,
         broker_url=broker,
@@ -93,6 +98,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         poll_every=timedelta(seconds=int(seconds)),
         rule_files=tuple(Path(p) for p in (environment.get("BOUNCE_WORKER_RULES") or "").split(":") if p),
         guard=_guard(environment.get("BOUNCE_WORKER_ALLOW_HOSTS") or ""),
+        keep_raw=timedelta(days=int(raw_days)) if int(raw_days) else None,
         public_url=public_url,
         gmail_topic=topic,
         gmail_pusher=pusher,

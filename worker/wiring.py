@@ -59,6 +59,7 @@ def make_context(settings: config.Settings) -> Context:
         call_us_at=settings.call_us_at,
         deliver=_crm_queue(settings),
         poll_every=settings.poll_every,
+        keep_raw=settings.keep_raw,
     )
 
 

@@ -84,3 +84,9 @@ def test_where_nothing_is_wrong_no_incident_is_shown(cli: Deployment):
     assert "No incident is open" in cli.command("incidents", "--account", "acme")
     assert cli.rows("incidents", "--closed") == []
     assert "no advice in fr" in cli.command("incidents", "--language", "fr", code=2)
+
+
+def test_judging_again_says_what_it_did(cli: Deployment):
+    assert "Nothing changes." in cli.command("reclassify", "--dry-run")
+    assert "1 notices judged again: 0 bounces of 0 contacts change." in cli.command("reclassify")
+    assert cli.rows("reclassify") == []

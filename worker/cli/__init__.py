@@ -39,6 +39,7 @@ app.command()(run.poll)
 app.command()(crm.timeline)
 app.command()(crm.apply)
 app.command()(decide.incidents)
+app.command()(decide.reclassify)
 app.command()(operate.watch)
 app.command()(operate.rekey)
 for command in (decide.unbounce, decide.reject, decide.undo, decide.trail):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.shared import USAGE, Account, AsJson, fail, open_context, out, print_json, print_table, told
+from worker.cli.shared import USAGE, Account, AsJson, err, fail, open_context, out, print_json, print_table, told
 
 InAccount = Annotated[str, typer.Option("--account", "-a", help="The account.")]
 Why = Annotated[str, typer.Option(help="The reason: it stays in the trail.")]
@@ -172,3 +172,35 @@ def incidents(
             out.print(f"  For example: {bounce.diagnostic or 'no words'} (bounces show {bounce.id[:8]})", markup=False)
     if not found:
         out.print("No incident is open.")
+
+
+def reclassify(
+    account: Account = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge the notices that are still kept again, after rules or readers have changed. What people decided stays.
+
+    Example: bounce-worker reclassify --dry-run
+    """
+    from worker.reclassify import Change
+    from worker.reclassify import reclassify as judge_again
+
+    changes: list[Change] = []
+    done = 0
+    with told():
+        for progress in judge_again(open_context(), account, dry_run=dry_run):
+            changes += progress.changes
+            done = progress.done
+            err.print(f"{done} of {progress.total} notices judged again, {len(changes)} bounces change…")
+    if as_json:
+        print_json(change.as_json() for change in changes)
+        return
+    cells = [(c.account, c.contact_id, c.address, c.before or "no bounce", c.after or "no bounce") for c in changes]
+    print_table(
+        None, ("Account", "Contact", "Address", "Was", "Would be" if dry_run else "Is"), cells, "Nothing changes."
+    )
+    people = len({(c.account, c.contact_id or c.address) for c in changes})
+    out.print(
+        f"{done} notices judged again: {len(changes)} bounces of {people} contacts {'would ' if dry_run else ''}change."
+    )

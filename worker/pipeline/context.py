@@ -38,6 +38,8 @@ class Context:
     """By provider: what it is to call when mail comes."""
     deliver: Callable[[str, Mapping[str, Any]], None] | None = None
     poll_every: timedelta = timedelta(minutes=2)
+    keep_raw: timedelta | None = timedelta(days=30)
+    """For how long matched notices are kept, encrypted, to be judged again; None for not at all."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     chance: Random = field(default_factory=Random)
 

@@ -15,7 +15,7 @@ from worker.identity import report_digest
 from worker.judge import VERDICT_KINDS
 from worker.match import keys
 from worker.pipeline.context import LONG_ENOUGH, TURN, Context
-from worker.store import inboxes, ledger, notices
+from worker.store import inboxes, ledger, notices, raw
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.notices import Notice, NoticeState
@@ -109,12 +109,14 @@ def _read_one(context: Context, connector: Connector, inbox: Inbox, notice: Noti
             reason=report.kind,
             author=author(report, _authserv_id(inbox)),
         )
+    digest = report_digest(fetched.raw)
     return ledger.Read(
         notice=notice,
         inbox=inbox,
         read_by=read_by,
         report=report,
-        digest=report_digest(fetched.raw),
+        digest=digest,
+        sealed=raw.sealed(context.ring, inbox.account, digest, fetched.raw) if context.keep_raw else None,
         hashes=_hashes(context, inbox.account, report),
     )
 
@@ -135,7 +137,9 @@ def _hashes(context: Context, account: str, report: DeliveryReport) -> tuple[tup
 def _settle(context: Context, inbox: Inbox, read: Sequence[ledger.Read]) -> dict[NoticeState, int]:
     """Match, classify and attach: bounces, timeline, addresses, outbox and "done" in one transaction."""
     with writing(context.engine) as connection:
-        return ledger.settle(connection, inbox.account, read, context.rules, context.digest, context.now())
+        now = context.now()
+        keep_until = now + context.keep_raw if context.keep_raw else None
+        return ledger.settle(connection, inbox.account, read, context.rules, context.digest, now, keep_until)
 
 
 def _settle_alone(context: Context, inbox: Inbox, item: ledger.Read) -> dict[NoticeState, int]:

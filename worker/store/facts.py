@@ -1,6 +1,6 @@
 """The facts of which bounces are made: added, never changed. What a fold makes of them is in `bounces`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -50,8 +50,17 @@ def of_bounces(connection: Connection, account: str, bounce_ids: Iterable[str], 
 def of_address(connection: Connection, account: str, address: str) -> list[Fact]:
     """Return all facts about an address, oldest first: its audit trail."""
     where = facts.c.account == account, facts.c.address_key == address_key(address)
-    query = facts.select().where(*where).order_by(facts.c.recorded_at, facts.c.id)
+    query = facts.select().where(*where).order_by(facts.c.recorded_at, facts.c.at, facts.c.id)
     return [_fact(row) for row in connection.execute(query).mappings()]
+
+
+def about(connection: Connection, account: str, report_ids: Sequence[str]) -> list[Fact]:
+    """Return the facts about reports, and those that take them back."""
+    reports = facts.c.account == account, facts.c.about.in_(list(report_ids))
+    found = [_fact(row) for row in connection.execute(facts.select().where(*reports)).mappings()]
+    decisions = [fact.id for fact in found if fact.kind is FactKind.REJECTED]
+    back = facts.c.account == account, facts.c.about.in_(decisions), facts.c.kind == FactKind.UNDONE
+    return found + [_fact(row) for row in connection.execute(facts.select().where(*back)).mappings()]
 
 
 def get(connection: Connection, account: str, fact_id: str) -> Fact | None:

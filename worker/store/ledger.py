@@ -15,7 +15,7 @@ from worker.domain import Bounce, DeliveryReport, Kind, SentEmail
 from worker.judge import Judgement, judge, occurred
 from worker.judge import Notice as JudgedNotice
 from worker.match import WINDOW, keys, needs_scoring
-from worker.store import accounts, bounces, folding, lookups, notices, sends
+from worker.store import accounts, bounces, folding, lookups, notices, raw, sends
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester
 from worker.store.notices import Notice, NoticeState
@@ -37,17 +37,26 @@ class Read:
     state: NoticeState | None = None
     reason: str | None = None
     author: str | None = None
+    sealed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
+class Judged:
+    """A report that was read, and what it comes to."""
+
     read: Read
     notice: JudgedNotice
     judgement: Judgement
 
 
 def settle(
-    connection: Connection, account: str, read: Sequence[Read], rules: Rules, digest: Digester, now: datetime
+    connection: Connection,
+    account: str,
+    read: Sequence[Read],
+    rules: Rules,
+    digest: Digester,
+    now: datetime,
+    keep_until: datetime | None = None,
 ) -> dict[NoticeState, int]:
     """Write what a batch of one account's notices comes to; return how many ended in which state.
 
@@ -69,7 +78,7 @@ def settle(
     fresh, repeated = _told_apart(connection, account, [item for item in mine if item.report])
     for item in repeated:
         end(item, NoticeState.DUPLICATE, report_id=_report_id(account, item))
-    judged = _judge_all(connection, account, fresh, rules, digest)
+    judged = judge_all(connection, account, fresh, rules, digest)
     matched = [one for one in judged if one.judgement.findings or one.judgement.doubts]
     others = [one for one in judged if not (one.judgement.findings or one.judgement.doubts)]
     unmatched = [one.read for one in others if one.notice.report.kind is not Kind.DELIVERED]
@@ -84,10 +93,27 @@ def settle(
         end(item, NoticeState.UNMATCHED)
     # What names an id that isn't ours may mean an email of ours that left under another id.
     lookups.want(connection, _around(connection, account, [item for item in unmatched if not _scored(item)]), now)
+    raw.keep(connection, [row for one in matched if (row := _raw_row(account, one, keep_until))])
     bounces.add_reports(connection, [(one.notice.report_id, account, one.notice.report) for one in matched], now)
     _attach_all(connection, account, judged, digest, now)
     _review_all(connection, matched, now)
     return dict(ended)
+
+
+def _raw_row(account: str, one: Judged, keep_until: datetime | None) -> dict[str, object] | None:
+    if one.read.sealed is None or keep_until is None:
+        return None
+    return {
+        "account": account,
+        "report_id": one.notice.report_id,
+        "inbox_id": one.read.inbox.id,
+        "digest": one.read.digest,
+        "thread_id": one.read.notice.thread_id,
+        "received_at": one.read.notice.received_at,
+        "found_at": one.read.notice.found_at,
+        "sealed": one.read.sealed,
+        "expires_at": keep_until,
+    }
 
 
 def _told_apart(connection: Connection, account: str, read: Sequence[Read]) -> tuple[list[Read], list[Read]]:
@@ -116,9 +142,10 @@ def _report_id(account: str, item: Read) -> str:
     return digest_id("report", account, item.digest)
 
 
-def _judge_all(
+def judge_all(
     connection: Connection, account: str, read: Sequence[Read], rules: Rules, digest: Digester
-) -> list[_Judged]:
+) -> list[Judged]:
+    """Match and classify reports, with one look-up for all of them."""
     wanted = {proof.key for item in read if item.report for proof in keys(item.report, item.notice.thread_id)}
     found = sends.find(connection, account, wanted, digest)
     around = _around(connection, account, [item for item in read if _scored(item)])
@@ -137,7 +164,7 @@ def _judge_all(
             found_at=item.notice.found_at,
             read_by=item.read_by,
         )
-        judged.append(_Judged(read=item, notice=notice, judgement=judge(notice, found, rules, around)))
+        judged.append(Judged(read=item, notice=notice, judgement=judge(notice, found, rules, around)))
     return judged
 
 
@@ -160,7 +187,7 @@ def _around(connection: Connection, account: str, read: Sequence[Read]) -> list[
 
 
 def _attach_all(
-    connection: Connection, account: str, judged: Sequence[_Judged], digest: Digester, now: datetime
+    connection: Connection, account: str, judged: Sequence[Judged], digest: Digester, now: datetime
 ) -> None:
     """Keep what all reports say, and fold what that touches: bounces, timeline, addresses, outbox."""
     findings = [finding for one in judged for finding in one.judgement.findings]
@@ -186,7 +213,7 @@ def _when(item: Read) -> datetime:
     return item.notice.received_at or item.notice.found_at
 
 
-def _review_all(connection: Connection, judged: Sequence[_Judged], now: datetime) -> None:
+def _review_all(connection: Connection, judged: Sequence[Judged], now: datetime) -> None:
     rows = []
     for one in judged:
         for doubt in one.judgement.doubts:

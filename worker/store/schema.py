@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -335,6 +335,21 @@ addresses = sa.Table(
     sa.Column("excluded_at", Moment),
     _maybe("hard_bounce_reason"),
     sa.Column("updated_at", Moment, nullable=False),
+)
+
+raw_notices = sa.Table(
+    "raw_notices",
+    metadata,
+    _text("account", primary_key=True),
+    _text("report_id", primary_key=True),
+    sa.Column("inbox_id", sa.Text, sa.ForeignKey("inboxes.id", ondelete="CASCADE"), nullable=False),
+    _text("digest"),
+    _maybe("thread_id"),
+    sa.Column("received_at", Moment),
+    sa.Column("found_at", Moment, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Index("raw_notices_expiry", "expires_at"),
 )
 
 global_bounces = sa.Table(
