@@ -74,7 +74,7 @@ def finish(
         http.close()
     try:
         tokens = json.loads(said.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unavailable(f"Google's token endpoint answered {said.status_code} and no JSON.") from None
     grant = kept(tokens, "Google", now)
     if resource.google_scope not in str(tokens.get("scope", resource.google_scope)).split():

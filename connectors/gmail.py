@@ -85,10 +85,11 @@ class GmailConnector:
         with self._session.use():
             meter = self._session.meter
             found = self._questions.messages(searched, everywhere=False)
-            refs = list(found.messages)[: min(SENT_LIMIT, meter.limit // UNITS[GET])]
-            if meter.room() < len(refs) * UNITS[GET]:
-                meter.refuse(len(refs) * UNITS[GET])
-            looked = dict(self._questions.headers(refs, SENT_HEADERS)).values()
+            refs, room = list(found.messages)[:SENT_LIMIT], meter.room()
+            # Half a minute's quota is worth going on with; all of it there never is, as asking has cost some already.
+            if room < min(len(refs) * UNITS[GET], meter.limit // 2):
+                meter.refuse(min(len(refs) * UNITS[GET], meter.limit // 2))
+            looked = dict(self._questions.headers(refs[: room // UNITS[GET]], SENT_HEADERS)).values()
         envelopes = [each.envelope for each in looked if isinstance(each, Looked)]
         return [each for each in envelopes if each.received_at is None or since <= each.received_at <= until]
 
@@ -121,7 +122,7 @@ class GmailConnector:
         meter, waiting = self._session.meter, list(turn.reading.todo)
         refs = waiting[: min(PAGE, meter.room() // UNITS[GET])]
         if waiting and not refs and not turn.has_moved:
-            meter.refuse(min(PAGE, len(waiting)) * UNITS[GET])
+            meter.refuse(min(PAGE, len(waiting), max(1, meter.limit // UNITS[GET])) * UNITS[GET])
         return turn.look(refs, dict(self._questions.headers(refs, ENVELOPE_HEADERS)))
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from connectors._http import Http
 from connectors.base import CredentialStore, StaleCredential
@@ -53,6 +53,8 @@ EARLY: Final = timedelta(minutes=5)
 """How long before its end a token is renewed: a poll must not lose it on the way."""
 LIFE: Final = 3600
 """Seconds that a token lives whose issuer doesn't say."""
+LONGEST_LIFE: Final = 10**9
+"""Seconds from which on what an issuer says of a life is nonsense."""
 ASSERTION_LIFE: Final = 3600
 """Seconds for which a service account vouches for itself: the longest that Google takes."""
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523, 2.1
@@ -96,6 +98,9 @@ ERRORS: Final[Mapping[str, str]] = {  # RFC 6749, 5.2, and OpenID Connect's own
     "consent_required": "Nobody has consented to what the app asks for: an administrator must, or the user.",
     "invalid_scope": "{issuer} doesn't grant the rights asked for: correct the scope of the grant.",
 }
+
+PASSING: Final = frozenset({"temporarily_unavailable", "server_error", "internal_failure"})
+"""Errors that go away by themselves; Google writes the last one."""
 
 Grant = dict[str, Any]
 
@@ -142,8 +147,10 @@ def access_token(
 def _parse(secret: str) -> Grant:
     try:
         grant = json.loads(secret)
-    except ValueError:
+    except (ValueError, RecursionError):
         grant = None
+    if isinstance(grant, dict) and "type" not in grant and "tenant" in grant:
+        grant = {"type": "microsoft"} | grant  # an app's registration as people write it down: Microsoft has no file
     if not isinstance(grant, dict) or grant.get("type") not in KINDS:
         raise AuthRequired(
             f"What is stored for this inbox is no OAuth grant (JSON with a type that we know): make one, and {STORE}."
@@ -254,11 +261,11 @@ class _Renewal:
         answer = http.post(self.grant.get("token_uri") or GOOGLE_TOKENS, data=form)
         try:
             return json.loads(answer.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unavailable(f"Google's token endpoint answered {answer.status_code} and no JSON.") from None
 
     def _microsoft(self, http: Http) -> object:
-        """Renew by msal, which which keeps the tokens of a user's sign-in in a cache of its own."""
+        """Renew by msal, which keeps the tokens of a user's sign-in in a cache of its own."""
         import msal
 
         grant, resource = self.grant, self.resource
@@ -270,7 +277,9 @@ class _Renewal:
             user = [grant.get("scope") or resource.user_scope]
             if account := next(iter(app.get_accounts()), None):
                 answer = app.acquire_token_silent_with_error(user, account, force_refresh=True)
-                return (answer or {}) | {"cache": cache.serialize()}
+                if answer is None:  # there is nothing to ask with
+                    raise AuthRequired(f"The stored sign-in has no refresh token: {AGAIN}.")
+                return answer | {"cache": cache.serialize()}
             if refresh:
                 return app.acquire_token_by_refresh_token(refresh, user)
             if not secret:
@@ -302,7 +311,7 @@ def misread(grant: Mapping[str, Any], resource: Resource) -> Iterator[None]:
     """Say what it means where msal meets an answer that it can't read."""
     try:
         yield
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Misconfigured(
             f"Microsoft's sign-in at {_authority(grant, resource)} can't be used: check tenant and authority."
         ) from error
@@ -316,11 +325,15 @@ def kept(answer: object, issuer: str, now: float) -> Grant:
     if isinstance(answer.get("scope"), str):
         fields["granted"] = answer["scope"]
     life, whole = answer.get("expires_in"), answer.get("refresh_token_expires_in")
-    fields["expires_at"] = int(now + (life if isinstance(life, int) and life else LIFE))
-    if issuer == "Google" and isinstance(whole, int) and "refresh_token" in fields:
+    fields["expires_at"] = int(now + (life if _is_life(life) else LIFE))
+    if issuer == "Google" and _is_life(whole) and "refresh_token" in fields:
         # Only of sign-ins that end for good, as those of clients in testing mode do: refreshing doesn't prolong them.
         fields["ends_at"] = int(now + whole)
     return fields
+
+
+def _is_life(seconds: object) -> TypeGuard[int]:
+    return isinstance(seconds, int) and 0 < seconds < LONGEST_LIFE
 
 
 def _needed(grant: Mapping[str, Any], name: str) -> str:
@@ -336,8 +349,12 @@ def _refusal(answer: Grant, issuer: str) -> ConnectorError:
     for code, sentence in MICROSOFT_ERRORS.items():
         if f"{code}:" in said:
             return AuthRequired(sentence)
-    error = str(answer.get("error") or "")
-    if error in ("temporarily_unavailable", "server_error"):
+    error = answer.get("error")
+    if (
+        not isinstance(error, str) or not error
+    ):  # a no has a reason (RFC 6749, 5.2): a fault must stop no inbox for good
+        return Unavailable(f"{issuer}'s sign-in sent an answer that can't be read; it will be tried again.")
+    if error in PASSING:
         return Unavailable(f"{issuer}'s sign-in is out of service for now; it will be tried again.")
-    sentence = ERRORS.get(error, f"{issuer} doesn't accept this sign-in ({error[:40] or 'no reason given'}): {AGAIN}.")
+    sentence = ERRORS.get(error, f"{issuer} doesn't accept this sign-in ({error[:40]}): {AGAIN}.")
     return AuthRequired(sentence.replace("{issuer}", issuer))

@@ -309,6 +309,21 @@ class TestQuota:
         with pytest.raises(Throttled):
             connector.sent(ago(hours=2), ago())
 
+    def test_more_sent_mail_than_a_minute_has_room_for_is_read_as_far_as_it_goes(self, gmail):
+        gmail.deliver_all(messages(12), "Sent", ago(hours=1))
+        connector = gmail.connector(units_per_minute=20 * 10)  # all of it is never free: the search costs some
+        assert len(connector.sent(ago(hours=2), ago())) == 9
+        with pytest.raises(Throttled):
+            connector.sent(ago(hours=2), ago())
+
+    def test_a_small_quota_is_waited_for_where_a_page_is_larger(self, gmail):
+        gmail.deliver_all(messages(12))
+        connector = gmail.connector(units_per_minute=100)
+        page = connector.poll(LONG_AGO)
+        assert (len(page.envelopes), page.has_more) == (4, True)
+        with pytest.raises(Throttled):
+            connector.poll(page.cursor)
+
 
 class TestSignIn:
     def test_a_refused_token_is_renewed_once(self, gmail, tmp_path):

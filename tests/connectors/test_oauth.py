@@ -152,6 +152,24 @@ def test_an_application_needs_no_user(tokens):
     assert tokens.forms[0]["scope"] == "https://outlook.office365.com/.default"
 
 
+def test_an_apps_registration_needs_no_type(tokens):
+    """As docs/gmail-and-office365.md shows the file that is given as --credentials."""
+    registered = {"tenant": "acme.example", "client_id": "id", "client_secret": "client-s3cret"}
+    store = Store(registered | {"authority": tokens.url})
+    assert token(store, tokens) == "token-1"
+    assert tokens.forms[0]["grant_type"] == "client_credentials"
+    assert store.grant["type"] == "microsoft"
+
+
+@pytest.mark.parametrize("name", ["expires_in", "refresh_token_expires_in"])
+def test_a_life_that_no_token_has_is_not_believed(tokens, name):
+    tokens.reply = lambda _: ok(access_token="token-1", refresh_token="refresh-2", **{name: 10**400})
+    store = Store(tokens.google())
+    assert token(store, tokens) == "token-1"
+    assert store.grant["expires_at"] == NOW + 3600
+    assert "ends_at" not in store.grant
+
+
 def test_a_public_client_has_no_secret(tokens):
     grant = tokens.microsoft()
     del grant["client_secret"]
@@ -200,9 +218,26 @@ def test_a_testing_mode_client_is_told(tokens):
         ((400, {}, json.dumps({"error": "temporarily_unavailable"}).encode()), Unavailable),
         ((200, {}, b"x" * 300_000), Unavailable),
         ((302, {"Location": "https://elsewhere.example/"}, b""), Misconfigured),
-        ((200, {}, b'{"access_token": 7}'), AuthRequired),
+        ((400, {}, json.dumps({"error": "internal_failure"}).encode()), Unavailable),
+        ((403, {}, b'{"error": {"code": 403}}'), Unavailable),
+        ((404, {}, b'{"message": "no route"}'), Unavailable),
+        ((200, {}, b"{}"), Unavailable),
+        ((200, {}, b'{"access_token": 7}'), Unavailable),
     ],
-    ids=["429", "503 with a time", "503", "500", "busy", "huge", "redirect", "a number"],
+    ids=[
+        "429",
+        "503 with a time",
+        "503",
+        "500",
+        "busy",
+        "huge",
+        "redirect",
+        "failed",
+        "API",
+        "proxy",
+        "{}",
+        "a number",
+    ],
 )
 def test_what_else_an_endpoint_may_say(store, tokens, reply, kind):
     tokens.reply = lambda _: reply
@@ -212,7 +247,7 @@ def test_what_else_an_endpoint_may_say(store, tokens, reply, kind):
         assert error.retry_after == timedelta(seconds=77)
 
 
-@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[]", b"", b"\xff"])
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[]", b"", b"\xff", b"[" * 100_000])
 def test_what_is_no_object_is_no_answer(store, tokens, body):
     tokens.reply = lambda _: (200, {}, body)
     failure(store, tokens)

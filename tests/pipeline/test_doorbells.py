@@ -13,6 +13,7 @@ from worker import admin, pipeline
 from worker.pipeline import Call
 from worker.store import doorbells, inboxes, schema
 from worker.store.database import reading, writing
+from worker.store.keyring import KeyProblem
 
 URL = "https://bounces.acme.example/doorbells/graph"
 DAYS = timedelta(days=1)
@@ -150,6 +151,39 @@ def test_a_worker_that_dies_while_it_renews_leaves_the_doorbell_to_the_next(worl
     world.now += timedelta(minutes=11)
     assert pipeline.renew_doorbells(world.context) == 1
     assert provider.asked == [f"subscribe {URL}"]
+
+
+def test_an_inbox_that_breaks_the_worker_leaves_the_others_their_doorbells(world: World, provider: FakeProvider):
+    broken, *others = [world.inbox(name) for name in ("alice", "bob", "carol")]
+
+    def subscriber(inbox):
+        if inbox.id == broken.id:
+            raise KeyProblem("A secret was encrypted with a key that is no longer there.")
+        return provider
+
+    world.context = replace(world.context, subscriber=subscriber)
+    assert pipeline.renew_doorbells(world.context) == 3
+    assert all(bell(world, each).subscription for each in others)
+    failed = bell(world, broken)
+    assert (failed.failures, failed.problem) == (1, "The worker itself failed (KeyProblem); see its log.")
+    assert NOW < failed.renew_at < NOW + timedelta(minutes=1)
+
+
+def test_a_slow_provider_does_not_take_more_time_than_a_task_has(world: World, provider: FakeProvider):
+    several = [world.inbox(f"inbox-{number}") for number in range(5)]
+    subscribe = provider.subscribe
+
+    def slowly(target: str, secret: str) -> Subscription:
+        world.now += timedelta(seconds=40)
+        return subscribe(target, secret)
+
+    provider.subscribe = slowly
+    assert pipeline.renew_doorbells(world.context) == 2
+    world.now = NOW + timedelta(minutes=11)
+    pipeline.renew_doorbells(world.context)
+    world.now = NOW + timedelta(minutes=22)
+    pipeline.renew_doorbells(world.context)
+    assert all(bell(world, each).subscription for each in several)
 
 
 def test_a_paused_inbox_gets_no_doorbell(world: World, provider: FakeProvider):

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from sqlalchemy.exc import DBAPIError
+
 from connectors import ConnectorError, MessageGone, Subscriber
 from worker import schedule
-from worker.pipeline.context import Context
+from worker.pipeline.context import LONG_ENOUGH, Context
 from worker.store import doorbells, inboxes
 from worker.store.database import reading, writing
 
@@ -36,12 +38,18 @@ def renew_doorbells(context: Context) -> int:
     now = context.now()
     with writing(context.engine) as connection:
         taken = doorbells.claim(connection, context.call_us_at.keys(), now, now + RENEWAL_LEASE, RENEWALS)
+    tried = 0
     for inbox_id, subscription in taken:
+        if context.now() > now + LONG_ENOUGH:
+            break  # the rest is taken again when the lease is over
+        tried += 1
         try:
             _renew(context, inbox_id, subscription)
-        except ConnectorError as error:
+        except DBAPIError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one broken inbox must not leave the others without
             _failed(context, inbox_id, error)
-    return len(taken)
+    return tried
 
 
 def _renew(context: Context, inbox_id: str, subscription: str | None) -> None:
@@ -73,13 +81,19 @@ def _hang(context: Context, inbox_id: str, subscriber: Subscriber, subscription:
         doorbells.hung(connection, inbox_id, made.id, secret, made.expires_at, again)
 
 
-def _failed(context: Context, inbox_id: str, error: ConnectorError) -> None:
-    log.warning("doorbell.failed", extra={"inbox": inbox_id, "error": type(error).__name__})
+def _failed(context: Context, inbox_id: str, error: Exception) -> None:
+    is_known = isinstance(error, ConnectorError)
+    problem = str(error) if is_known else f"The worker itself failed ({type(error).__name__}); see its log."
+    log.warning(
+        "doorbell.failed",
+        extra={"inbox": inbox_id, "error": type(error).__name__},
+        exc_info=None if is_known else error,
+    )
     now = context.now()
     with writing(context.engine) as connection:
         bell = doorbells.of_inbox(connection, inbox_id)
         again = schedule.after_failure(now, bell.failures if bell else 0, error, context.chance)
-        doorbells.failed(connection, inbox_id, str(error), again)
+        doorbells.failed(connection, inbox_id, problem, again)
 
 
 def graph_called(context: Context, calls: Collection[Call]) -> int:
