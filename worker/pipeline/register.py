@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from worker.domain import SentEmail
 from worker.pipeline.context import TURN, Context, batches
-from worker.store import inboxes, incidents, ledger, lookups, notices, outbox, raw, sends
+from worker.store import inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends
 from worker.store.database import reading, writing
 
 
@@ -24,6 +24,7 @@ def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:
         notices.forget_expired(connection, now)
         lookups.forget_expired(connection, now)
         raw.forget_expired(connection, now)
+        retention.drop_old(connection, now)
         ledger.give_up_overdue(connection, context.digest, now, limit)
         incidents.close_those_over(connection, now)
         notices.requeue_known(connection, now)
