@@ -39,6 +39,7 @@ class InboxRequest:
     since: datetime | None = None
     secret: str | None = None
     trusted: bool = False
+    policy: Policy | None = None
 
 
 def add_inbox(context: Context, request: InboxRequest) -> Inbox:
@@ -65,6 +66,7 @@ def add_inbox(context: Context, request: InboxRequest) -> Inbox:
         lease_token=0,
         created_at=now,
         trusted=request.trusted,
+        policy=request.policy,
     )
     with writing(context.engine) as connection:
         if inboxes.find(connection, account=request.account, name=request.name):
@@ -241,18 +243,31 @@ def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str
         since=_since(name, item.get("since")),
         secret=_secret(name, item.get("password_env") or item.get("credentials_env"), secrets),
         trusted=True,
+        policy=_policy(name, item.get("policy")),
     )
     with reading(context.engine) as connection:
         found = inboxes.find(connection, account=account, name=name)
     if not found:
         add_inbox(context, request)
         return [f"inbox {name} of {account}: connected"]
+    changes: list[str] = []
+    if found[0].policy != request.policy:
+        with writing(context.engine) as connection:
+            inboxes.change(connection, found[0].id, policy=request.policy)
+        changes.append(f"inbox {name} of {account}: policy {request.policy or 'of its account'}")
     wanted = {"settings": to_json(settings), "provider": provider_of(settings), "address": request.address}
     if all(getattr(found[0], field) == value for field, value in wanted.items()):
-        return []
+        return changes
     with writing(context.engine) as connection:
         inboxes.change(connection, found[0].id, **wanted, cursor=None, next_poll_at=context.now())
-    return [f"inbox {name} of {account}: changed"]
+    return [*changes, f"inbox {name} of {account}: changed"]
+
+
+def _policy(name: str, given: object) -> Policy | None:
+    try:
+        return None if given is None else Policy(str(given))
+    except ValueError:
+        raise AdminProblem(f"Inbox {name}: there is no policy {given!r}; use hubspot or careful.") from None
 
 
 def _needed(item: Mapping[str, Any], what: str, field: str) -> str:

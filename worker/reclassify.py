@@ -74,10 +74,12 @@ def _judge_again(context: Context, connection: Connection, account: str, kept: S
     # A person's word about a report stands, whatever the rules think of it by now.
     open_ones = [each for each in kept if not any(_is_a_persons(fact) for fact in known.get(each.report_id, []))]
     read = [one for each in open_ones if (one := _read(context, connection, each)) is not None]
-    chosen = accounts.rules(connection, account)
+    chosen, own = accounts.rules(connection, account), inboxes.policies(connection, account)
     new: list[Fact] = []
     for judged in ledger.judge_all(connection, account, read, context.rules, context.digest):
-        found = [reported(finding, chosen, now) for finding in judged.judgement.findings]
+        found = [
+            reported(each, ledger.ruled(chosen, own, each.match.send.inbox), now) for each in judged.judgement.findings
+        ]
         new += _differences(known.get(judged.notice.report_id, []), found, context.rules.version, now)
     touched = sorted({fact.bounce_id for fact in new if fact.bounce_id})
     before = {bounce.id: bounce for bounce in bounces.load(connection, account, touched)}

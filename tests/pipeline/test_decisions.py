@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from connectors import MaildirSettings, to_json
+from tests.fakes.mailbox import FakeMailbox
 from tests.fakes.notices import NOW, dsn
 from tests.fakes.sends import sent
 from tests.fakes.world import World
@@ -226,6 +227,25 @@ def test_two_sends_to_one_address_are_two_bounces_and_one_exclusion(bounced: Wor
     first = bounced.timeline()[0]["id"]
     decisions.reject(bounced.context, "acme", first, "ann", "no")
     assert excluded(bounced)
+
+
+def test_an_inbox_may_have_a_policy_of_its_own(world: World):
+    settings = {"path": "/nowhere"}
+    declared = {"account": "acme", "name": "alice", "address": "a@acme.example", "provider": "maildir"}
+    inbox = declared | {"settings": settings, "policy": "careful", "since": "2026-11-01T00:00:00Z"}
+    world.mailboxes["acme/alice"] = FakeMailbox()
+    admin.apply(world.context, {"inbox": [inbox]}, {})
+    pipeline.register(world.context, [sent(1)])
+    refused = [(BOB, "failed", "5.7.26", "smtp; 550 5.7.26 This message fails SPF and DKIM authentication checks")]
+    told(world, refused)
+    assert [(row["type"], row["fault"], row["policy"]) for row in world.timeline()] == [("hard", "sender", "careful")]
+    assert not excluded(world)
+    assert admin.apply(world.context, {"inbox": [inbox]}, {}) == []
+    back = admin.apply(world.context, {"inbox": [inbox | {"policy": None}]}, {})
+    assert back == ["inbox alice of acme: policy of its account"]
+    pipeline.register(world.context, [sent(2)])
+    told(world, refused, LATER, 2)
+    assert excluded(world)
 
 
 def test_accounts_may_give_full_mailboxes_time(world: World):

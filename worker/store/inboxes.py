@@ -8,6 +8,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from worker.domain import Policy
 from worker.store.database import locked
 from worker.store.schema import inboxes
 
@@ -25,7 +26,8 @@ class Inbox:
     """An inbox as it is configured, and where its reading stands. `settings` is the connector's own JSON.
 
     `trusted` says that the operator named its host; one that a tenant typed in is reached through the guard.
-    `sign_in_ends_at` is when somebody must sign in again whatever happens, where that is known.
+    `sign_in_ends_at` is when somebody must sign in again whatever happens, where that is known. `policy` is the inbox's
+    own; None means its account's.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Inbox:
     created_at: datetime
     trusted: bool
     sign_in_ends_at: datetime | None = None
+    policy: Policy | None = None
 
 
 class StaleLease(Exception):
@@ -78,6 +81,13 @@ def of_address(connection: Connection, provider: str, address: str) -> list[str]
     """Return the inboxes of a mailbox, in whatever accounts: the provider that calls knows nothing of accounts."""
     same = sa.and_(inboxes.c.provider == provider, sa.func.lower(inboxes.c.address) == address.lower())
     return list(connection.execute(sa.select(inboxes.c.id).where(same, inboxes.c.state == InboxState.ACTIVE)).scalars())
+
+
+def policies(connection: Connection, account: str) -> dict[str, Policy]:
+    """Return the policies of the inboxes that have one of their own."""
+    own = inboxes.c.account == account, inboxes.c.policy.is_not(None)
+    query = sa.select(inboxes.c.name, inboxes.c.policy).where(*own)
+    return {row.name: Policy(row.policy) for row in connection.execute(query)}
 
 
 def change(connection: Connection, inbox_id: str, **values: object) -> None:
@@ -123,7 +133,8 @@ def save_fenced(connection: Connection, inbox_id: str, lease_token: int, **value
 
 
 def _inbox(row: RowMapping) -> Inbox:
-    return Inbox(**{**row, "state": InboxState(row["state"])})
+    policy = Policy(row["policy"]) if row["policy"] else None
+    return Inbox(**{**row, "state": InboxState(row["state"]), "policy": policy})
 
 
 def make_due(connection: Connection, inbox_id: str, now: datetime) -> None:

@@ -1,8 +1,8 @@
 """Settling a batch of notices: everything that they change, read and written on one connection."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
@@ -11,11 +11,11 @@ from connectors.settings import from_json
 from worker import entry
 from worker.attach import PATIENCE, delivered, digest_id, reported, wrote
 from worker.classify import Rules
-from worker.domain import Bounce, DeliveryReport, Kind, SentEmail
+from worker.domain import AccountRules, Bounce, DeliveryReport, Kind, Policy, SentEmail
 from worker.judge import Judgement, judge, occurred
 from worker.judge import Notice as JudgedNotice
 from worker.match import WINDOW, keys, needs_scoring
-from worker.store import accounts, bounces, folding, lookups, notices, raw, sends
+from worker.store import accounts, bounces, folding, inboxes, lookups, notices, raw, sends
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester
 from worker.store.notices import Notice, NoticeState
@@ -197,8 +197,14 @@ def _attach_all(
         for match in one.judgement.deliveries
     ]
     if findings or served:
-        rules = accounts.rules(connection, account)
-        folding.record(connection, account, [*(reported(each, rules, now) for each in findings), *served], digest, now)
+        rules, own = accounts.rules(connection, account), inboxes.policies(connection, account)
+        new = [reported(each, ruled(rules, own, each.match.send.inbox), now) for each in findings]
+        folding.record(connection, account, [*new, *served], digest, now)
+
+
+def ruled(rules: AccountRules, own: Mapping[str, Policy], inbox: str) -> AccountRules:
+    """Return the rules for emails of an inbox: its own policy goes before its account's."""
+    return replace(rules, policy=own.get(inbox, rules.policy))
 
 
 def _heal_all(connection: Connection, account: str, read: Sequence[Read], digest: Digester, now: datetime) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -114,6 +114,7 @@ inboxes = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("trusted", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("sign_in_ends_at", Moment),
+    _maybe("policy"),
     sa.UniqueConstraint("account", "name", name="inboxes_account_name"),
     sa.Index("inboxes_address", sa.text("lower(address)")),
     sa.Index("inboxes_due", "next_poll_at"),
