@@ -78,7 +78,11 @@ class Http:
 
         def connect(connection: HTTPConnection) -> socket:
             opened = dial(connection.host, connection.port, connect_timeout)
+            self._forget()  # one connection at a time is in use: a server that ends each must not pile them up
             self._open.append(opened.dup())  # TLS takes the socket itself away
+            if self._overdue:  # the deadline passed while nothing was open that it could break
+                opened.close()
+                raise TimeoutError
             return opened
 
         class Plain(HTTPConnectionPool):
@@ -117,8 +121,7 @@ class Http:
     def close(self) -> None:
         """Let go of all connections."""
         self._pools.clear()
-        while self._open:
-            self._open.pop().close()
+        self._forget()
 
     def ask(
         self,
@@ -173,6 +176,10 @@ class Http:
             else:
                 response.close()
         return Answer(response.status, response.headers, b"".join(parts)[:limit], truncated=not left)
+
+    def _forget(self) -> None:
+        while self._open:
+            self._open.pop().close()
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:

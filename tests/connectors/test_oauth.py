@@ -3,7 +3,9 @@
 import json
 import socket
 import threading
-from contextlib import closing
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -281,26 +283,60 @@ def test_secrets_do_not_travel_unprotected(tokens):
         token(Store(tokens.google(token_uri="http://token.example/token")), tokens)
 
 
-def test_an_endpoint_that_drips_is_given_up(monkeypatch):
-    monkeypatch.setattr("connectors._http.CALL_LIMIT", 0.3)
+def served(server: socket.socket, answer: Callable[[socket.socket], None]) -> str:
+    """Have each connection answered by a thread of its own, until the server is closed; return where it is."""
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                threading.Thread(target=one, args=(client,), daemon=True).start()
+
+    def one(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            answer(client)
+
+    threading.Thread(target=accept, daemon=True).start()
+    return f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+
+def drip(client: socket.socket) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\n")
+    for _ in range(200):
+        client.sendall(b"X")
+        time.sleep(0.02)
+
+
+def slow_dial(host: str, port: int, timeout: float) -> socket.socket:
+    time.sleep(0.4)  # as where the first of a name's addresses doesn't answer
+    return dial(host, port, timeout)
+
+
+@pytest.mark.parametrize("connect", [dial, slow_dial])
+def test_an_endpoint_that_drips_is_given_up(connect):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        over = threading.Event()
+        url, begin = served(server, drip), time.monotonic()
+        with closing(Http(connect, call_limit=0.3)) as http, pytest.raises(Unavailable, match="too slow"):
+            http.get(url)
+    assert time.monotonic() - begin < 2
 
-        def drip() -> None:
-            with server.accept()[0] as client:
-                client.sendall(b"HTTP/1.1 200 OK\r\n")
-                while not over.wait(0.02):
-                    try:
-                        client.sendall(b"X")
-                    except OSError:
-                        return
 
-        thread = threading.Thread(target=drip)
-        thread.start()
-        with closing(Http(dial)) as http, pytest.raises(Unavailable, match="too slow"):
-            http.get(f"http://127.0.0.1:{server.getsockname()[1]}/")
-        over.set()
-        thread.join()
+def test_a_server_that_ends_each_connection_piles_up_none():
+    def answer(client: socket.socket) -> None:
+        client.recv(1000)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+    opened: list[socket.socket] = []
+
+    def counted(host: str, port: int, timeout: float) -> socket.socket:
+        opened.append(dial(host, port, timeout))
+        return opened[-1]
+
+    with socket.create_server(("127.0.0.1", 0)) as server, closing(Http(counted, keep_alive=True)) as http:
+        url = served(server, answer)
+        assert [http.get(url).text for _ in range(10)] == ["{}"] * 10
+        assert len(opened) == 10
+        assert len(http._open) == 1
 
 
 @pytest.mark.parametrize(
