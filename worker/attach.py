@@ -25,9 +25,12 @@ from worker.domain import (
     Match,
     Policy,
     Reason,
+    Recipient,
+    Rung,
     SendKind,
     SentEmail,
     SoftThreshold,
+    Verdict,
     address_key,
 )
 
@@ -64,6 +67,49 @@ def reported(finding: Finding, rules: AccountRules, now: datetime) -> Fact:
         by=f"report {finding.report_id}",
         bounce_id=bounce.id,
         about=finding.report_id,
+        bounce=bounce,
+    )
+
+
+def refused(send: SentEmail, recipient: Recipient, rules: AccountRules, now: datetime) -> Fact:
+    """Return the fact that an email wasn't sent, because its recipient bounced in other accounts."""
+    name = bounce_id(send.account, send.id, recipient.address)
+    cause = digest_id("refused", name)
+    said = Evidence(kind="global", text="It was not sent: the address bounced for good in several other accounts.")
+    bounce = Bounce(
+        id=name,
+        account=send.account,
+        inbox=send.inbox,
+        send_id=send.id,
+        message_id=send.message_id,
+        address=recipient.address,
+        contact_id=recipient.contact_id,
+        verdict=Verdict(
+            type=BounceType.HARD, reason=Reason.OTHER, fault=Fault.ADDRESS, rule="global", rules_version="1"
+        ),
+        status=None,
+        smtp_code=None,
+        diagnostic=None,
+        matched_by=Rung.GLOBAL,
+        confidence=1.0,
+        forwarded_to=None,
+        policy=rules.policy,
+        evidence=(said,),
+        report_id=cause,
+        occurred_at=now,
+        recorded_at=now,
+        updated_at=now,
+    )
+    return Fact(
+        id=digest_id("fact", name, cause),
+        kind=FactKind.REPORTED,
+        account=send.account,
+        address=address_key(recipient.address),
+        at=now,
+        recorded_at=now,
+        by="report of our own",
+        bounce_id=name,
+        about=cause,
         bounce=bounce,
     )
 
@@ -148,8 +194,8 @@ def _next(bounce: Bounce | None, fact: Fact, delivery: Fact | None) -> Bounce | 
             return fact.bounce if bounce.stands and bounce.verdict.type is BounceType.PENDING else bounce
         case FactKind.DELIVERED | FactKind.UNBOUNCED:
             return _ended(bounce, fact)
-        case FactKind.WROTE if bounce is not None and heals(bounce):
-            return _ended(bounce, fact)
+        case FactKind.WROTE if bounce is not None and bounce.stands:
+            return _ended(bounce, fact) if heals(bounce) else _suggested(bounce, fact)
         case _:
             return bounce
 
@@ -157,6 +203,14 @@ def _next(bounce: Bounce | None, fact: Fact, delivery: Fact | None) -> Bounce | 
 def heals(bounce: Bounce) -> bool:
     """Whether a message from the address itself ends its bounce; for the others it is only a reason to look."""
     return bounce.verdict.type is not BounceType.HARD or bounce.verdict.reason in HEALABLE
+
+
+def _suggested(bounce: Bounce, fact: Fact) -> Bounce:
+    """Show whoever looks that the address has written since: it may be right to lift the bounce."""
+    said = (
+        f"The address itself wrote on {fact.at:%Y-%m-%d}: if it is the right one, lift the bounce (bounces unbounce)."
+    )
+    return replace(bounce, evidence=(*bounce.evidence, Evidence(kind="suggestion", text=said)))
 
 
 def _ended(bounce: Bounce | None, fact: Fact) -> Bounce | None:
@@ -207,7 +261,8 @@ def excludes(policy: Policy, bounce: Bounce) -> bool:
 def address_state(account: str, address: str, bounces: Iterable[Bounce], rules: AccountRules) -> AddressState:
     """Return what the bounces of an address mean, by the policy that each was recorded under."""
     stand = sorted((b for b in bounces if b.stands), key=lambda b: (b.occurred_at, b.id))
-    hard = [b for b in stand if b.verdict.type is BounceType.HARD]
+    # An attempt that was refused for what other accounts saw is no bounce of this account's own.
+    hard = [b for b in stand if b.verdict.type is BounceType.HARD and b.matched_by is not Rung.GLOBAL]
     first = next((b for b in hard if excludes(b.policy, b)), None) or _too_many_soft(stand, rules.soft_threshold)
     return AddressState(
         account=account,

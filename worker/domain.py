@@ -240,6 +240,7 @@ class Rung(StrEnum):
     DIRECT_REPLY = "direct_reply"
     THREAD = "thread"
     SEPARATE_NOTICE = "separate_notice"
+    GLOBAL = "global"  # no report: the email was not sent, for what other accounts saw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from worker.domain import address_key
+from worker import pipeline
+from worker.attach import refused
+from worker.domain import SentEmail, address_key
 from worker.pipeline import Context
-from worker.store import accounts, bounces, everywhere, people
+from worker.store import accounts, bounces, everywhere, folding, people
 from worker.store.database import reading, writing
 from worker.store.everywhere import hashed
 from worker.store.people import EXCLUDED
@@ -47,6 +49,22 @@ def status(context: Context, account: str, addresses: Sequence[str]) -> list[dic
             }
         )
     return rows
+
+
+def refuse(context: Context, send: SentEmail) -> list[str]:
+    """Record that an email is not sent to those of its recipients that bounced globally; return their addresses.
+
+    `email_hard_bounce_reason` stays what it is: this account's own email didn't bounce.
+    """
+    pipeline.register(context, [send])
+    rows = status(context, send.account, [recipient.address for recipient in send.recipients])
+    stopped = [one for one, row in zip(send.recipients, rows, strict=True) if row["status"] == GLOBALLY]
+    now = context.now()
+    with writing(context.engine) as connection:
+        rules = accounts.rules(connection, send.account)
+        new = [refused(send, recipient, rules, now) for recipient in stopped]
+        folding.record(connection, send.account, new, context.digest, now)
+    return [recipient.address for recipient in stopped]
 
 
 def lift(context: Context, address: str, by: str, why: str) -> None:

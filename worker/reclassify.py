@@ -12,7 +12,7 @@ from worker.detect import detect
 from worker.domain import Bounce, Fact, FactKind
 from worker.judge import VERDICT_KINDS
 from worker.pipeline import Context
-from worker.store import accounts, bounces, facts, folding, inboxes, ledger, raw
+from worker.store import accounts, bounces, facts, folding, inboxes, ledger, raw, reviews
 from worker.store.database import reading
 from worker.store.notices import Notice
 
@@ -72,13 +72,16 @@ def _judge_again(context: Context, connection: Connection, account: str, kept: S
     now = context.now()
     known = _by_report(facts.about(connection, account, [each.report_id for each in kept]))
     # A person's word about a report stands, whatever the rules think of it by now.
-    open_ones = [each for each in kept if not any(_is_a_persons(fact) for fact in known.get(each.report_id, []))]
+    declined = reviews.declined(connection, account, [each.report_id for each in kept])
+    decided = declined | {report for report, own in known.items() if any(map(_is_a_persons, own))}
+    open_ones = [each for each in kept if each.report_id not in decided]
     read = [one for each in open_ones if (one := _read(context, connection, each)) is not None]
-    chosen, own = accounts.rules(connection, account), inboxes.policies(connection, account)
+    chosen, policies = accounts.rules(connection, account), inboxes.policies(connection, account)
     new: list[Fact] = []
     for judged in ledger.judge_all(connection, account, read, context.rules, context.digest):
         found = [
-            reported(each, ledger.ruled(chosen, own, each.match.send.inbox), now) for each in judged.judgement.findings
+            reported(each, ledger.ruled(chosen, policies, each.match.send.inbox), now)
+            for each in judged.judgement.findings
         ]
         new += _differences(known.get(judged.notice.report_id, []), found, context.rules.version, now)
     touched = sorted({fact.bounce_id for fact in new if fact.bounce_id})

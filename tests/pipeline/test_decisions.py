@@ -188,6 +188,8 @@ def test_a_message_of_the_addresss_own_lifts_what_it_proves_wrong(world: World, 
     world.deliver(letter())
     world.work()
     assert [how for _, how in shown(world)] == [ended]
+    (entry,) = world.timeline()
+    assert any("wrote on 2026-11-22" in line["text"] for line in entry["evidence"]) == (ended is None)
     assert [row["kind"] for row in decisions.trail(world.context, "acme", BOB)] == ["reported", "wrote"]
 
 

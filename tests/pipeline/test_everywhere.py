@@ -162,3 +162,15 @@ def test_who_is_forgotten_in_an_account_is_not_held_against_by_it(asking: World)
     people.forget(asking.context, "one", BOB, keep_exclusion=True)
     assert status(asking, "acme") == OK
     assert status(asking, "one") == IN_ACCOUNT  # by its own hash
+
+
+def test_an_attempt_that_is_refused_is_on_the_timeline_and_no_bounce_of_ones_own(asking: World):
+    three(asking)
+    attempt = replace(sent(9, BOB, "cleo@customer.example"), account="acme")
+    assert everywhere.refuse(asking.context, attempt) == [BOB]
+    (entry,) = asking.timeline()
+    assert (entry["send_id"], entry["reason"], entry["matched_by"]) == ("s-9", "other", "global")
+    (row,) = everywhere.status(asking.context, "acme", [BOB])
+    assert (row["status"], row["email_hard_bounce_reason"], row["excluded_by"]) == (GLOBALLY, None, None)
+    assert everywhere.refuse(asking.context, attempt) == [BOB]
+    assert len(asking.timeline()) == 1

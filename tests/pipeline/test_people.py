@@ -57,6 +57,7 @@ def test_what_is_forgotten_is_nowhere_any_more(known: World):
     gone = people.forget(known.context, "acme", BOB, keep_exclusion=True)
     assert (gone["bounces"], gone["sends"], gone["facts"]) == (2, 1, 4)
     assert "bob@" not in everything(known).lower()
+    assert gone["raw_notices"] == 2
     assert people.export(known.context, "acme", BOB) == {
         "schema": 1,
         "account": "acme",

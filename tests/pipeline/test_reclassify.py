@@ -101,6 +101,18 @@ def test_what_a_person_has_decided_stays(changed: World):
     assert shown(changed) == [("hard", "rejected")]
 
 
+def test_what_a_person_has_declined_in_review_is_not_brought_up_again(world: World, tmp_path):
+    world.inbox()
+    pipeline.register(world.context, [sent(1)])
+    other = [("ceo@customer.example", "failed", "5.1.1", "smtp; 550 User unknown")]
+    world.deliver(dsn(recipients=other))
+    world.work()
+    decisions.decline(world.context, "acme", admin.waiting(world.context, "acme")[0]["id"], "ann", "not ours")
+    pipeline.register(world.context, [sent(1, BOB, "ceo@customer.example")])  # now it would match
+    assert changes(world) == []
+    assert shown(world) == []
+
+
 def test_an_un_bounce_stays_lifted(changed: World):
     decisions.unbounce(changed.context, "acme", BOB, "ann", "he called")
     changes(changed)

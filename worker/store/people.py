@@ -18,6 +18,7 @@ from worker.store.schema import (
     exclusions,
     facts,
     outbox,
+    raw_notices,
     review,
     send_keys,
     send_recipients,
@@ -46,7 +47,13 @@ def forget(connection: Connection, account: str, address: str) -> dict[str, int]
     """Drop every row that names an address; return how many of which table. Sends to others stay, without it."""
     key = address_key(address)
     alone = _sends_to_nobody_else(connection, account, key)
+    told = sa.union(
+        sa.select(facts.c.about).where(_is(facts, account, key), facts.c.about.is_not(None)),
+        sa.select(review.c.report_id).where(review.c.account == account, _names(review.c.entry, key)),
+    )
     gone = {
+        # A notice may speak of others as well; nobody can take one person out of it.
+        "raw_notices": _drop(connection, raw_notices, account, raw_notices.c.report_id.in_(told.scalar_subquery())),
         "review": _drop(connection, review, account, _names(review.c.entry, key)),
         "outbox": _drop(connection, outbox, account, _names(outbox.c.payload, key)),
     }

@@ -1,5 +1,6 @@
 """What waits for a person, and what people have said of it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,3 +25,9 @@ def decide(
     where = review.c.account == account, review.c.id == review_id
     values = {"state": state, "decided_by": by, "decided_at": now, "decided_why": why}
     connection.execute(sa.update(review).where(*where).values(values))
+
+
+def declined(connection: Connection, account: str, report_ids: Sequence[str]) -> set[str]:
+    """Return those of some reports of which a person has said that they are no bounces of ours."""
+    mine = review.c.account == account, review.c.state == "rejected", review.c.report_id.in_(list(report_ids))
+    return set(connection.execute(sa.select(review.c.report_id).where(*mine)).scalars())
