@@ -231,8 +231,8 @@ def _next_page(answer: Mapping[str, Any], page: str) -> str | None:
     found = answer.get("nextPageToken")
     if not isinstance(found, str) or not found:
         return None
-    if found == page:
-        raise Unavailable("Gmail's pages don't get on: it names the same one again; it will be tried again.")
+    if found == page or not found.isascii():
+        raise Unavailable("Gmail's pages don't get on: it names the same one again, or none; it will be tried again.")
     return found
 
 

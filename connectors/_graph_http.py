@@ -57,7 +57,7 @@ class GraphSession:
         address = self.settings.address
         if not address.isprintable() or "@" not in address:
             raise Misconfigured(f"{address[:100]!r} is no mailbox of Microsoft 365: give its user's principal name.")
-        if not all(part and part.strip(".") for part in parts):
+        if not all(part.strip(".") and _is_text(part) for part in parts):
             raise MessageGone("There is nothing by that id in the mailbox.")
         steps = "/".join(quote(part, safe="$") for part in ("users", address, *parts))
         named = {name if name == "changeType" else f"${name}": value for name, value in options.items()}
@@ -160,6 +160,15 @@ class GraphSession:
             refused=refused,
             ca_file=self.settings.ca_file,
         )
+
+
+def _is_text(part: str) -> bool:
+    """Tell whether something that came as JSON can be written at all: that may have half a character (RFC 8259, 8.2)."""
+    try:
+        part.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _place(url: SplitResult) -> tuple[str, str | None, int | None]:

@@ -84,7 +84,8 @@ class Messages:
 
     def one(self, message: str) -> Entry:
         """Ask for what is known of one message. Raises `MessageGone`."""
-        return self._session.json(self._session.path("messages", message, select=SELECT, expand=EXPAND))
+        answer = self._session.json(self._session.path("messages", message, select=SELECT, expand=EXPAND))
+        return self._entries({"value": [answer]})[0]
 
     def content(self, ref: MessageRef, max_bytes: int) -> Fetched:
         """Ask for a message's MIME form. Raises `MessageGone`."""

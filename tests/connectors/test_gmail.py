@@ -153,6 +153,13 @@ def test_a_history_that_gmail_has_forgotten_has_expired(gmail):
     assert read_all(gmail.connector(), cursor)[0] == []
 
 
+def test_a_page_that_cannot_be_asked_for_is_an_outage(gmail):
+    _, cursor = read_all(gmail.connector(), LONG_AGO)
+    gmail.fake.always = faults.text(json.dumps({"historyId": "9", "nextPageToken": "\ud800"}).encode())
+    with pytest.raises(Unavailable):
+        gmail.connector().poll(gmail.connector().poll(cursor).cursor)
+
+
 @pytest.mark.parametrize("name", ["the same", "another"])
 def test_pages_that_go_round_in_circles_come_to_an_end(name, gmail, monkeypatch):
     monkeypatch.setattr(_gmail_turn, "ASKED_LIMIT", 20)

@@ -115,6 +115,23 @@ def test_a_message_with_strange_properties_is_still_a_message(strange):
         assert [each.ref for each in connector.poll(ago(days=1)).envelopes] == ["AAkA1"]
 
 
+@pytest.mark.parametrize("strange", [{"id": "\ud800"}, {"id": "AAkA1"}])
+def test_a_message_that_cannot_be_asked_for_is_no_fault_of_ours(strange):
+    """Half a character fits into no address, and an answer without an id is none."""
+    with FakeGraph() as fake:
+        link = f"{fake.api}/v1.0/users/a/mailFolders/b/messages/delta?$deltatoken=x"
+        page = json.dumps({"value": [strange], "@odata.deltaLink": link}).encode()
+        fake.always = faults.then(faults.text(page), faults.text(b"{}"))
+        connector = office365_connector(fake, folders=("inbox",))
+        if strange["id"].isascii():
+            with pytest.raises(Unavailable, match="isn't Microsoft Graph"):
+                connector.poll(ago(days=1))
+        else:
+            assert connector.poll(ago(days=1)).envelopes == ()
+            with pytest.raises(MessageGone):
+                connector.fetch(strange["id"], 100)
+
+
 def test_the_time_to_wait_is_what_the_server_said():
     later = format_datetime(datetime.now(UTC) + timedelta(minutes=3), usegmt=True)
     for told, low, high in (("17", 17, 17), (later, 170, 181), ("nonsense", 60, 60), ("999999999", 21_600, 21_600)):

@@ -210,7 +210,13 @@ def test_a_call_that_proves_nothing_changes_nothing(world: World, provider: Fake
     put_off(world, alice)
     before = bell(world, alice)
     mine, theirs = before.subscription, bell(world, bob).subscription
-    wrong = [(mine, ""), (mine, "guessed"), (mine, provider.alive[theirs]), ("unknown", provider.alive[mine])]
+    wrong = [
+        (mine, ""),
+        (mine, "guessed"),
+        (mine, "\ud800"),
+        (mine, provider.alive[theirs]),
+        ("unknown", provider.alive[mine]),
+    ]
     calls = [Call(subscription=name, secret=secret, lifecycle=lifecycle) for name, secret in wrong]
     assert pipeline.graph_called(world.context, calls) == 0
     assert due_at(world, alice) == world.now + timedelta(hours=1)
