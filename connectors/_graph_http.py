@@ -163,7 +163,7 @@ class GraphSession:
 
 
 def _is_text(part: str) -> bool:
-    """Tell whether something that came as JSON can be written at all: that may have half a character (RFC 8259, 8.2)."""
+    """Tell whether what came as JSON can be written at all: it may have half a character (RFC 8259, 8.2)."""
     try:
         part.encode()
     except UnicodeEncodeError:
