@@ -11,7 +11,7 @@ from connectors.settings import from_fields, provider_of
 from worker.domain import BounceType, Policy, SentEmail
 from worker.entry import timeline_entry
 from worker.pipeline import Context
-from worker.store import accounts, bounces, credentials, inboxes, notices, sends, sign_ins
+from worker.store import accounts, bounces, credentials, doorbells, inboxes, notices, sends, sign_ins
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import reseal_digester
@@ -235,6 +235,7 @@ def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str
         return []
     with writing(context.engine) as connection:
         inboxes.change(connection, found[0].id, **wanted, cursor=None, next_poll_at=context.now())
+        doorbells.forget(connection, found[0].id)
     return [f"inbox {name} of {account}: changed"]
 
 
