@@ -15,8 +15,9 @@ from connectors.network import Dial
 from connectors.oauth import access_token
 from connectors.settings import Office365Settings
 
-CALL_LIMIT: Final = 120.0
-"""How long one request may take, in seconds, and never longer than `PATIENCE` read timeouts."""
+CALL_LIMIT: Final = 45.0
+"""How long one request may take, in seconds, and never longer than `PATIENCE` read timeouts: even one that is sent
+again with a new token, at the end of a poll, must fit into the time that a task has (see `worker.app`)."""
 PATIENCE: Final = 5
 ANSWER_LIMIT: Final = 16 * 1024 * 1024
 """How large an answer may be, in bytes. A page of 100 messages with their headers takes about a megabyte."""
@@ -163,7 +164,7 @@ class GraphSession:
 
 
 def _is_text(part: str) -> bool:
-    """Tell whether something that came as JSON can be written at all: it may hold half a character (RFC 8259, 8.2)."""
+    """Tell whether what came as JSON can be written at all: it may have half a character (RFC 8259, 8.2)."""
     try:
         part.encode()
     except UnicodeEncodeError:

@@ -37,6 +37,7 @@ class Resource:
     google_scope: str
     user_scope: str
     application_scope: str
+    application_right: str = ""  # where the role that lets an app in has another name than a user's right
     authority: str = MICROSOFT
 
 
@@ -44,6 +45,7 @@ IMAP: Final = Resource(
     google_scope="https://mail.google.com/",
     user_scope="https://outlook.office.com/IMAP.AccessAsUser.All",
     application_scope="https://outlook.office365.com/.default",
+    application_right="IMAP.AccessAsApp",
 )
 GMAIL: Final = Resource(
     google_scope="https://www.googleapis.com/auth/gmail.readonly", user_scope="", application_scope=""

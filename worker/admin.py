@@ -12,7 +12,18 @@ from worker.domain import AccountRules, Bounce, BounceType, Policy, SentEmail, S
 from worker.entry import timeline_entry
 from worker.incidents import Incident
 from worker.pipeline import Context
-from worker.store import accounts, bounces, credentials, inboxes, incidents, notices, people, sends, sign_ins
+from worker.store import (
+    accounts,
+    bounces,
+    credentials,
+    doorbells,
+    inboxes,
+    incidents,
+    notices,
+    people,
+    sends,
+    sign_ins,
+)
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import reseal_digester
@@ -260,6 +271,7 @@ def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str
         return changes
     with writing(context.engine) as connection:
         inboxes.change(connection, found[0].id, **wanted, cursor=None, next_poll_at=context.now())
+        doorbells.forget(connection, found[0].id)
     return [*changes, f"inbox {name} of {account}: changed"]
 
 

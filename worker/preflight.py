@@ -102,7 +102,7 @@ def _signed_in(context: Context, inbox: Inbox, settings: Settings) -> Iterator[S
 
 def _rights(rights: Sequence[str], resource: Resource) -> Step:
     """Whether the right to read mail is among those granted, and whether there are others, which we never use."""
-    wanted = {_right(resource.google_scope), _right(resource.user_scope)}
+    wanted = {_right(each) for each in (resource.google_scope, resource.user_scope, resource.application_right)}
     others = sorted({_right(each) for each in rights} - wanted - IDENTITY)
     if wanted.isdisjoint(map(_right, rights)):
         said = f"Granted: {', '.join(others) or 'nothing'}; not granted: {' or '.join(sorted(filter(None, wanted)))}."

@@ -153,6 +153,14 @@ def test_a_worker_that_dies_while_it_renews_leaves_the_doorbell_to_the_next(worl
     assert provider.asked == [f"subscribe {URL}"]
 
 
+def test_a_doorbell_of_another_mailbox_is_not_kept(world: World, provider: FakeProvider):
+    item = {"account": "acme", "name": "alice", "provider": "maildir", "settings": {"path": "/nowhere"}}
+    for address in ("alice@acme.example", "new@acme.example", "new@acme.example"):
+        admin.apply(world.context, {"inbox": [item | {"address": address}]}, {})
+        pipeline.renew_doorbells(world.context)
+    assert provider.asked == [f"subscribe {URL}"] * 2
+
+
 def test_an_inbox_that_breaks_the_worker_leaves_the_others_their_doorbells(world: World, provider: FakeProvider):
     broken, *others = [world.inbox(name) for name in ("alice", "bob", "carol")]
 

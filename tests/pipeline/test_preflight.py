@@ -185,7 +185,8 @@ def test_a_poll_asks_for_a_new_sign_in_three_days_ahead(world: World):
         ("https://outlook.office.com/IMAP.AccessAsUser.All openid", "ok", "Granted: IMAP.AccessAsUser.All."),
         ("https://mail.google.com/", "ok", "Granted: https://mail.google.com/."),
         ("IMAP.AccessAsUser.All Mail.Send", "ok", "Never used, and granted as well: Mail.Send."),
-        ("openid Mail.Send", "warning", "not granted: IMAP.AccessAsUser.All or https://mail.google.com/."),
+        ("IMAP.AccessAsApp", "ok", "Granted: IMAP.AccessAsApp."),
+        ("openid Mail.Send", "warning", "not granted: IMAP.AccessAsApp or IMAP.AccessAsUser.All or https://mail."),
     ],
 )
 def test_the_rights_of_a_sign_in_are_named(world: World, rights, state, words):

@@ -114,3 +114,8 @@ def rung(connection: Connection, calls: Collection[tuple[str, str]]) -> dict[tup
 def digest(secret: str) -> bytes:
     """Return what is kept of a secret: comparing digests tells nobody how much of a guess was right."""
     return hashlib.sha256(secret.encode(errors="replace")).digest()  # a call may name half a character
+
+
+def forget(connection: Connection, inbox_id: str) -> None:
+    """Drop what is known of an inbox's doorbell: it belonged to another mailbox. The provider lets it end by itself."""
+    connection.execute(sa.delete(doorbells).where(doorbells.c.inbox_id == inbox_id))
