@@ -50,7 +50,8 @@ def test_an_un_bounce_and_its_undoing(cli: Deployment):
     shown = cli.command("bounces", "show", cli.rows("bounces", "list")[0]["id"][:6])
     assert "no: unbounced on" in shown
     assert "A person has lifted it (ann: he called)." in shown
-    cli.command("bounces", "undo", said["decision"], "-a", "acme", "--why", "another Bob", "--by", "ben")
+    undone = cli.rows("bounces", "undo", said["decision"], "-a", "acme", "--why", "another Bob", "--by", "ben")
+    assert undone == [{"schema": 1, "undone": said["decision"]}]
     assert ended(cli) == [None]
     trail = cli.rows("bounces", "trail", BOB, "-a", "acme")
     assert [(row["kind"], row["by"], row["why"]) for row in trail][1:] == [

@@ -55,13 +55,14 @@ def undo(
     account: InAccount,
     why: Why,
     by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take back an un-bounce or a rejection: all is as if it had never been made, but for the trail."""
     from worker import decisions
 
     with told():
         decisions.undo(open_context(), account, decision, _person(by), why)
-    out.print("Taken back.")
+    _done({"undone": decision}, "Taken back.", as_json=as_json)
 
 
 def trail(
@@ -92,6 +93,13 @@ def _minute(moment: str) -> str:
 
 def _person(by: str | None) -> str:
     return by or getpass.getuser()
+
+
+def _done(row: dict[str, Any], said: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"schema": 1} | row])
+    else:
+        out.print(said, markup=False)
 
 
 def _decided(decision: str, said: str, account: str, *, as_json: bool) -> None:
@@ -129,6 +137,7 @@ def reject_review(
     account: InAccount,
     why: Why,
     by: By = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say that what waits is no bounce of our emails. It doesn't come back.
 
@@ -138,7 +147,7 @@ def reject_review(
 
     with told():
         decisions.decline(open_context(), account, entry, _person(by), why)
-    out.print("Rejected; nothing was attached.")
+    _done({"rejected": entry}, "Rejected; nothing was attached.", as_json=as_json)
 
 
 def incidents(
