@@ -70,11 +70,13 @@ class Http:
         call_limit: float = CALL_LIMIT,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
+        plain: bool = False,
     ) -> None:
         self._open: list[socket] = []
         self._overdue = False
         self._keep_alive = keep_alive
         self._call_limit = call_limit
+        self._is_plain_allowed = plain
 
         def connect(connection: HTTPConnection) -> socket:
             opened = dial(connection.host, connection.port, connect_timeout)
@@ -136,7 +138,7 @@ class Http:
         """Send a request. An answer of more than `limit` bytes is cut there, or else `Unavailable`."""
         place = urlsplit(url)
         host = place.hostname or ""
-        if place.scheme != "https" and host not in LOOPBACK:
+        if place.scheme != "https" and host not in LOOPBACK and not self._is_plain_allowed:
             raise Misconfigured(f"The address at {host} isn't https, and secrets travel by nothing else: correct it.")
         slow = Unavailable(f"{host} was too slow: no end after {self._call_limit:g} s.")
         is_done = False

@@ -17,6 +17,7 @@ POLL: Final = "bounce.poll_inbox"
 PROCESS: Final = "bounce.process_reports"
 NOTIFY: Final = "bounce.notify"
 SWEEP: Final = "bounce.sweep"
+WEBHOOKS: Final = "bounce.call_webhooks"
 DOORBELLS: Final = "bounce.renew_doorbells"
 
 TICK_SECONDS: Final = 1.0
@@ -41,7 +42,15 @@ def register(app: Celery, context: Callable[[], Context]) -> None:  # noqa: C901
 
     @app.task(name=NOTIFY)  # type: ignore[untyped-decorator]
     def notify() -> None:
+        while pipeline.number_events(context()):
+            pass
         while pipeline.notify(context()):
+            pass
+        _ring(app, WEBHOOKS)
+
+    @app.task(name=WEBHOOKS)  # type: ignore[untyped-decorator]
+    def call_webhooks() -> None:
+        while pipeline.call_webhooks(context()):
             pass
 
     @app.task(name=SWEEP)  # type: ignore[untyped-decorator]

@@ -18,18 +18,21 @@ from worker.pipeline.notify import notify
 from worker.pipeline.poll import Polled, claim, claim_due, poll
 from worker.pipeline.process import process
 from worker.pipeline.register import idle, register, sweep
+from worker.pipeline.webhooks import call_webhooks, number_events
 
 __all__ = [
     "Call",
     "Context",
     "Polled",
     "batches",
+    "call_webhooks",
     "claim",
     "claim_due",
     "gmail_called",
     "graph_called",
     "idle",
     "notify",
+    "number_events",
     "poll",
     "process",
     "register",

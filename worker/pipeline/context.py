@@ -36,6 +36,8 @@ class Context:
     subscriber: Callable[[Inbox], Subscriber | None] = lambda _: None
     call_us_at: Mapping[str, str] = field(default_factory=dict)
     """By provider: what it is to call when mail comes."""
+    webhook_dial: Callable[[bool], Dial] = lambda _: dial
+    """By whether the operator named the host."""
     deliver: Callable[[str, Mapping[str, Any]], None] | None = None
     poll_every: timedelta = timedelta(minutes=2)
     keep_raw: timedelta | None = timedelta(days=30)

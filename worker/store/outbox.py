@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from worker.store.database import insert, locked
-from worker.store.schema import outbox
+from worker.store.schema import meta, outbox
+
+FEED: Final = "feed_position"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,45 @@ def add(connection: Connection, events: Iterable[tuple[str, str, str, dict[str, 
     ]
     if rows:
         connection.execute(insert(connection, outbox).on_conflict_do_nothing(index_elements=["event_id"]), rows)
+
+
+def number(connection: Connection, limit: int) -> list[tuple[int, str, str, str]]:
+    """Give committed events their positions in the feed; return (position, account, type, order key) of each.
+
+    Ids are drawn before a transaction commits, so that of two transactions the later id may be seen first; whoever
+    reads a feed by them would miss the other. Positions are drawn one transaction after the other, under a lock, for
+    events that are committed already.
+    """
+    connection.execute(insert(connection, meta).values(key=FEED, value=b"0").on_conflict_do_nothing())
+    last = int(connection.execute(locked(sa.select(meta.c.value).where(meta.c.key == FEED))).scalar_one())
+    query = outbox.select().where(outbox.c.position.is_(None)).order_by(outbox.c.id).limit(limit)
+    rows = connection.execute(query).mappings().all()
+    if not rows:
+        return []
+    statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("row_id")).values(position=sa.bindparam("drawn"))
+    drawn = [{"row_id": row["id"], "drawn": last + place} for place, row in enumerate(rows, 1)]
+    connection.execute(statement, drawn)
+    connection.execute(sa.update(meta).where(meta.c.key == FEED).values(value=str(last + len(rows)).encode()))
+    return [
+        (last + place, row["account"], row["type"], _order_key(row["payload"])) for place, row in enumerate(rows, 1)
+    ]
+
+
+def _order_key(payload: dict[str, Any]) -> str:
+    """Return what an event is about: events about the same thing are delivered in order."""
+    about = payload.get("contact_id") or payload.get("address") or payload.get("inbox") or ""
+    return str(about)
+
+
+def feed(connection: Connection, account: str, after: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
+    """Return (position, payload) of an account's events after a position, in order."""
+    query = (
+        sa.select(outbox.c.position, outbox.c.payload)
+        .where(outbox.c.account == account, outbox.c.position > after)
+        .order_by(outbox.c.position)
+        .limit(limit)
+    )
+    return [(row.position, row.payload) for row in connection.execute(query)]
 
 
 def take_due(connection: Connection, now: datetime, again_at: datetime, limit: int) -> list[OutboxRow]:

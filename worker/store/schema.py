@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 """The newest migration; the database is brought to it before anything else is done."""
 
 
@@ -149,6 +149,20 @@ doorbells = sa.Table(
     _maybe("problem"),
     sa.Index("doorbells_subscription", "subscription"),
     sa.Index("doorbells_renewal", "renew_at"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _text("id", primary_key=True),
+    sa.Column("account", sa.Text, sa.ForeignKey("accounts.name")),
+    _text("name"),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("scopes", Json, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment),
+    sa.Column("revoked_at", Moment),
+    sa.Column("last_used_at", Moment),
 )
 
 sends = sa.Table(
@@ -430,5 +444,43 @@ outbox = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_at", Moment),
     _maybe("error"),
+    sa.Column("position", sa.BigInteger, unique=True),
     sa.Index("outbox_due", "next_attempt_at"),
+    sa.Index("outbox_feed", "account", "position"),
+    sa.Index(
+        "outbox_unnumbered",
+        "id",
+        sqlite_where=sa.text("position IS NULL"),
+        postgresql_where=sa.text("position IS NULL"),
+    ),
+)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    _text("id", primary_key=True),
+    sa.Column("account", sa.Text, sa.ForeignKey("accounts.name"), nullable=False),
+    _text("url"),
+    sa.Column("types", Json, nullable=False),
+    sa.Column("trusted", sa.Boolean, nullable=False),
+    sa.Column("secrets", sa.LargeBinary, nullable=False),
+    _text("state"),
+    _maybe("problem"),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Index("webhooks_account", "account"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("webhook_id", sa.Text, sa.ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.BigInteger, primary_key=True),
+    _text("order_key"),
+    _text("state"),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_at", Moment),
+    sa.Column("delivered_at", Moment),
+    _maybe("problem"),
+    sa.Index("deliveries_due", "state", "next_attempt_at"),
+    sa.Index("deliveries_order", "webhook_id", "order_key", "position"),
 )

@@ -1,0 +1,64 @@
+"""The feed of events: for a CRM that would rather ask than be called."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.concurrency import run_in_threadpool
+
+from worker.keys import Scope
+from worker.pipeline import Context
+from worker.store import outbox
+from worker.store.database import reading
+from worker.web.api.shared import PAGE, PROBLEM, After, Limit, May, cursor, position
+from worker.web.callers import Caller
+from worker.web.problems import Problem
+
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks while a caller waits."""
+LONGEST: Final = 30
+
+
+def router(context: Callable[[], Context], may: May) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(tags=["events"], responses=PROBLEM)
+
+    @routes.get("/events")
+    async def events(
+        caller: Annotated[Caller, Depends(may(Scope.READ))],
+        after: After = None,
+        limit: Limit = PAGE,
+        wait: Annotated[int, Query(ge=0, le=LONGEST, description="Seconds to wait for the first event.")] = 0,
+    ) -> dict[str, Any]:
+        """What happened after a position, oldest first. Keep `next` once you have worked off `data`, and ask with it.
+
+        At least once: an event may come again, with the same `id`.
+        """
+        start = _number(position(after))
+        for look in range(max(1, int(wait / LOOK_EVERY))):
+            if look:
+                await asyncio.sleep(LOOK_EVERY)
+            rows = await run_in_threadpool(_read, context(), caller.account, start, limit)
+            if rows:
+                break
+        return {
+            "schema": 1,
+            "data": [payload for _, payload in rows],
+            "next": cursor(str(rows[-1][0] if rows else start)),
+        }
+
+    return routes
+
+
+def _number(text: str | None) -> int:
+    if text is None:
+        return 0
+    if not text.isdigit() or len(text) > 18:
+        raise Problem(400, "`after` is the `next` of an earlier answer, and nothing else.")
+    return int(text)
+
+
+def _read(context: Context, account: str, after: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
+    with reading(context.engine) as connection:
+        return outbox.feed(connection, account, after, limit)
