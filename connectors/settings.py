@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, get_origin
 from urllib.parse import urlsplit
 
 from connectors._exchange_url import EwsUrl
@@ -184,7 +184,8 @@ def from_fields(provider: str, given: dict[str, Any]) -> Settings:
     values = dict(given)
     if "folders" in values:
         folders = values["folders"]
-        values["folders"] = (folders,) if isinstance(folders, str) else tuple(folders)
+        is_listed = isinstance(folders, list | tuple)
+        values["folders"] = (folders,) if isinstance(folders, str) else tuple(folders) if is_listed else folders
     if "endpoint" in values:
         EwsUrl.parse(str(values["endpoint"]))
     if values.get("api") is not None:
@@ -192,11 +193,26 @@ def from_fields(provider: str, given: dict[str, Any]) -> Settings:
     for name, choices in CHOICES[provider].items():
         if name in values:
             values[name] = _choice(name, values[name], choices)
+    _check_types(kind, values)
     try:
         return kind(**values)
     except TypeError:
         needed = [field.name for field in fields(kind) if field.default is MISSING]
         raise Misconfigured(f"A {provider} inbox needs {_listed(needed, 'and')}.") from None
+
+
+def _check_types(kind: type[Any], values: Mapping[str, object]) -> None:
+    for field in fields(kind):
+        if field.name in values and not _fits(field.type, values[field.name]):
+            raise Misconfigured(f"The setting {field.name.replace('_', '-')} can't be {values[field.name]!r}."[:500])
+
+
+def _fits(kind: Any, value: object) -> bool:  # noqa: ANN401 - a dataclass field's annotation
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _check_api(address: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from connectors import MaildirSettings, Settings, from_json, sign_in, to_json
 from connectors.settings import from_fields, provider_of
-from worker.domain import AccountRules, Bounce, BounceType, Policy, SentEmail, SoftThreshold
+from worker.domain import AccountRules, Bounce, BounceType, Policy, SentEmail, SoftThreshold, utc
 from worker.entry import timeline_entry
 from worker.incidents import Incident
 from worker.pipeline import Context
@@ -17,12 +17,14 @@ from worker.store import (
     bounces,
     credentials,
     doorbells,
+    facts,
     inboxes,
     incidents,
     notices,
     people,
     sends,
     sign_ins,
+    webhooks,
 )
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
@@ -89,10 +91,51 @@ def add_inbox(context: Context, request: InboxRequest) -> Inbox:
     return inbox
 
 
+OPERATORS: Final = frozenset({"ca_file", "api", "connect_timeout", "read_timeout", "units_per_minute"})
+"""Settings that only the operator may choose: files of this machine, and how much of it an inbox may take."""
+
+
+def connect_inbox(
+    context: Context,
+    account: str,
+    *,
+    name: str,
+    address: str,
+    provider: str,
+    settings: Mapping[str, Any],
+    secret: str | None,
+) -> Inbox:
+    """Connect an inbox as a tenant asks for it, who may not name everything. Raises `AdminProblem`, `Misconfigured`."""
+    if forbidden := sorted(OPERATORS & settings.keys()):
+        raise AdminProblem(f"Only the operator may choose {', '.join(forbidden)}.")
+    named = {"address": address} if provider in ("gmail", "office365", "exchange") else {}
+    chosen = from_fields(provider, {**named, **settings})
+    request = InboxRequest(account=account, name=name, address=address, settings=chosen, secret=secret)
+    return add_inbox(context, request)
+
+
 def all_inboxes(context: Context, account: str | None = None) -> list[tuple[Inbox, Mapping[str, int]]]:
     """Return inboxes, each with how many of its notices stand in which state."""
     with reading(context.engine) as connection:
         return [(inbox, notices.counts(connection, inbox.id)) for inbox in inboxes.find(connection, account=account)]
+
+
+def inbox_rows(context: Context, account: str | None = None, name: str | None = None) -> list[dict[str, Any]]:
+    """Return inboxes and their health as JSON objects."""
+    rows = all_inboxes(context, account)
+    return [_inbox_row(inbox, counts) for inbox, counts in rows if name in (None, inbox.name)]
+
+
+def _inbox_row(inbox: Inbox, counts: Mapping[str, int]) -> dict[str, Any]:
+    names = ("account", "name", "address", "provider", "state", "attention", "failures")
+    times = ("since", "last_poll_at", "caught_up_at", "next_poll_at", "sign_in_ends_at")
+    moments = {key: getattr(inbox, key) for key in times}
+    return {
+        "schema": 1,
+        **{key: getattr(inbox, key) for key in names},
+        **{key: moment.isoformat() if moment else None for key, moment in moments.items()},
+        "notices": dict(counts),
+    }
 
 
 def the_inbox(context: Context, name: str, account: str | None) -> Inbox:
@@ -179,6 +222,7 @@ def rekey(context: Context) -> int:
             renewed += credentials.reseal(connection, context.ring, inbox_id)
     with writing(context.engine) as connection:
         reseal_digester(connection, context.ring)
+        renewed += webhooks.reseal(connection, context.ring)
     return renewed
 
 
@@ -307,6 +351,40 @@ def _secret(name: str, variable: object, secrets: Mapping[str, str]) -> str | No
     return secrets[str(variable)]
 
 
+def bounce_page(
+    context: Context, account: str, contact_id: str | None = None, *, after: str | None = None, limit: int
+) -> list[dict[str, Any]]:
+    """Return timeline entries behind a position, oldest record first. Raises `AdminProblem` for no position."""
+    with reading(context.engine) as connection:
+        found = bounces.timeline_page(connection, account, contact_id, _place(after), limit)
+    return [timeline_entry(bounce, reports) for bounce, reports in found]
+
+
+def position_of(row: Mapping[str, Any]) -> str:
+    """Return where a page that ends with this entry goes on."""
+    return f"{row['recorded_at']} {row['id']}"
+
+
+def _place(after: str | None) -> tuple[datetime, str] | None:
+    if after is None:
+        return None
+    moment, _, last = after.partition(" ")
+    try:
+        return utc(datetime.fromisoformat(moment)), last
+    except (ValueError, OverflowError):
+        raise AdminProblem("`after` is the `next` of an earlier answer, and nothing else.") from None
+
+
+def bounce(context: Context, account: str, bounce_id: str) -> dict[str, Any]:
+    """Return one bounce as a timeline entry. Raises `AdminProblem` where the account has none of that id."""
+    with reading(context.engine) as connection:
+        found = bounces.get(connection, account, bounce_id)
+        reports = facts.reports_of(connection, account, [bounce_id])
+    if found is None:
+        raise AdminProblem(f"There is no bounce {bounce_id} in account {account}.")
+    return timeline_entry(found, reports.get(found.id, []))
+
+
 def timeline(context: Context, account: str | None, contact_id: str | None = None) -> list[dict[str, Any]]:
     """Return timeline entries as JSON objects, oldest first."""
     with reading(context.engine) as connection:
@@ -324,10 +402,13 @@ def the_bounce(context: Context, bounce_id: str, account: str | None) -> dict[st
     return found[0]
 
 
-def waiting(context: Context, account: str | None) -> list[dict[str, Any]]:
-    """Return what waits for review as JSON objects, oldest first."""
+def waiting(
+    context: Context, account: str | None, *, after: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return what waits for review behind a position as JSON objects, oldest first."""
     with reading(context.engine) as connection:
-        return bounces.review_entries(connection, account)
+        found = bounces.review_entries(connection, account, _place(after), limit)
+    return [row | {"recorded_at": moment.isoformat()} for moment, row in found]
 
 
 def all_incidents(

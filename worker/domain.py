@@ -1,7 +1,7 @@
 """The nouns of the product, in the words of RFC 3464. Everything here is frozen and knows nothing of the rest."""
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
@@ -227,6 +227,24 @@ class SentEmail:
     subject: str | None = None
     sender: str | None = None
 
+    def contradicted_by(self, repeat: "SentEmail") -> list[str]:
+        """Return the fields in which a repeat of this send's id says something else, by their names in JSON."""
+        late = [(name, getattr(self, name), getattr(repeat, name)) for name in LATE_FIELDS]
+        wrong = [name for name, mine, theirs in late if None not in (mine, theirs) and mine != theirs]
+        wrong += [name for name in ("inbox", "kind", "sent_at") if getattr(self, name) != getattr(repeat, name)]
+        mine, theirs = _contacts(self), _contacts(repeat)
+        if mine.keys() != theirs.keys() or any(None not in (mine[k], theirs[k]) and mine[k] != theirs[k] for k in mine):
+            wrong.append("recipients")
+        return ["from" if name == "sender" else name for name in wrong]
+
+    def completed_by(self, repeat: "SentEmail") -> "SentEmail":
+        """Return this send with what a repeat adds."""
+        return replace(self, **{name: getattr(repeat, name) for name in LATE_FIELDS if getattr(self, name) is None})
+
+
+def _contacts(send: SentEmail) -> dict[str, str | None]:
+    return {address_key(one.address): one.contact_id for one in send.recipients}
+
 
 LATE_FIELDS: Final = tuple(field.name for field in fields(SentEmail) if field.default is None)
 """What a CRM may learn only after the mail has left, and add by registering a send again."""
@@ -257,6 +275,11 @@ class Match:
     confidence: float
     evidence: tuple[str, ...]
     forwarded_to: str | None = None
+
+
+def storable(text: str) -> str:
+    """Return `text` as every database takes it: without NUL and lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def utc(moment: datetime) -> datetime:

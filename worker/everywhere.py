@@ -17,6 +17,8 @@ WINDOW: Final = timedelta(days=60)
 """For how long a bounce in one account counts for the others (HubSpot's product team named 60 days)."""
 
 OK: Final = "ok"
+BOUNCED: Final = "bounced"
+"""A failure stands that excludes nobody: a soft one, or one that the account's policy doesn't count."""
 IN_ACCOUNT: Final = "previously_bounced_in_account"
 GLOBALLY: Final = "previously_bounced_globally"
 
@@ -29,6 +31,7 @@ def status(context: Context, account: str, addresses: Sequence[str]) -> list[dic
         kept = {
             key for key in keys if people.is_kept_excluded(connection, account, context.digest(account, EXCLUDED, key))
         }
+        failed = bounces.with_failure(connection, account, set(keys))
         known = everywhere.wrote_to(connection, account, set(keys))
         takes_part = accounts.rules(connection, account).takes_part
         digests = {hashed(context.digest, key): key for key in known} if takes_part else {}
@@ -38,12 +41,14 @@ def status(context: Context, account: str, addresses: Sequence[str]) -> list[dic
     for address, key in zip(addresses, keys, strict=True):
         state = own.get(key)
         is_excluded = key in kept or (state is not None and state.excluded_by is not None)
+        word = GLOBALLY if key in globally else BOUNCED if key in failed else OK
         rows.append(
             {
                 "schema": 1,
                 "account": account,
                 "address": address,
-                "status": IN_ACCOUNT if is_excluded else GLOBALLY if key in globally else OK,
+                "status": IN_ACCOUNT if is_excluded else word,
+                "may_email": not is_excluded and key not in globally,
                 "excluded_by": state.excluded_by if state else None,
                 "email_hard_bounce_reason": state.hard_bounce_reason if state else None,
             }

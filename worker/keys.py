@@ -38,8 +38,13 @@ class ApiKey:
 
     def holds(self, secret: str, now: datetime) -> bool:
         """Whether `secret` proves this key, and the key still counts."""
-        is_over = self.revoked_at is not None or (self.expires_at is not None and self.expires_at <= now)
-        return hmac.compare_digest(self.digest, digest(secret)) and not is_over
+        return hmac.compare_digest(self.digest, digest(secret)) and self.state(now) == "active"
+
+    def state(self, now: datetime) -> str:
+        """Return active, expired or revoked."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
 
 def make() -> tuple[str, str]:

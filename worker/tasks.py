@@ -17,12 +17,12 @@ POLL: Final = "bounce.poll_inbox"
 PROCESS: Final = "bounce.process_reports"
 NOTIFY: Final = "bounce.notify"
 SWEEP: Final = "bounce.sweep"
-WEBHOOKS: Final = "bounce.call_webhooks"
 DOORBELLS: Final = "bounce.renew_doorbells"
 
 TICK_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 15.0
 DOORBELLS_SECONDS: Final = 60.0
+COURIER_SECONDS: Final = 0.5
 
 
 def register(app: Celery, context: Callable[[], Context]) -> None:  # noqa: C901 - one thin function a task
@@ -45,12 +45,6 @@ def register(app: Celery, context: Callable[[], Context]) -> None:  # noqa: C901
         while pipeline.number_events(context()):
             pass
         while pipeline.notify(context()):
-            pass
-        _ring(app, WEBHOOKS)
-
-    @app.task(name=WEBHOOKS)  # type: ignore[untyped-decorator]
-    def call_webhooks() -> None:
-        while pipeline.call_webhooks(context()):
             pass
 
     @app.task(name=SWEEP)  # type: ignore[untyped-decorator]
@@ -81,6 +75,22 @@ def run_scheduler(app: Celery, context: Callable[[], Context], stop: threading.E
             log.exception("scheduler.tick_failed")
         ticks += 1
         stop.wait(TICK_SECONDS)
+
+
+def run_courier(context: Callable[[], Context], stop: threading.Event) -> None:
+    """Number events and call webhooks until `stop` is set. Any number of these may run.
+
+    No Celery task: receivers that hang would hold up polling, and an emptied broker must not hold up events.
+    """
+    while not stop.is_set():
+        try:
+            while pipeline.number_events(context()):
+                pass
+            pipeline.call_webhooks(context())
+        except Exception:
+            # The database is away: what is due stays due.
+            log.exception("courier.turn_failed")
+        stop.wait(COURIER_SECONDS)
 
 
 def _ring(app: Celery, task: str, *args: Any) -> None:  # noqa: ANN401 - a task's JSON arguments

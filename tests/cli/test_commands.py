@@ -96,9 +96,9 @@ def test_sends_that_cannot_be_taken_are_named_and_the_others_kept(cli: Deploymen
     add(cli, maildir)
     lines = "\n".join(["{}", json.dumps(send()), "nonsense", json.dumps(send(2) | {"sent_at": "soon"})])
     said = cli.command("sends", "import", "-", input=lines, code=1)
-    assert "line 1 lacks id" in said
-    assert "line 3 is not JSON" in said
-    assert "line 4 has the sent_at" in said
+    assert "line 1: It lacks id" in said
+    assert "line 3: It is not JSON" in said
+    assert "line 4: It has the sent_at" in said
     assert "1 sends registered, 3 refused" in said
 
 

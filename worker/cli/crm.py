@@ -3,7 +3,8 @@
 import os
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -28,33 +29,32 @@ def import_(file: Annotated[Path, typer.Argument(help="JSON Lines, one send a li
     "contact_id": "c-1"}]}
     """
     from worker import pipeline
-    from worker.domain import SentEmail
-    from worker.intake import InvalidSend, parse_line
 
-    taken = refused = requeued = 0
-    batch: list[SentEmail] = []
+    done = pipeline.Registered()
     with told():
         context = open_context()
-        for number, line in enumerate(read_lines(file), 1):
-            if not line.strip():
-                continue
-            try:
-                batch.append(parse_line(line))
-            except InvalidSend as problem:
-                refused += 1
-                err.print(f"line {number} {problem}", markup=False)
-            if len(batch) == SENDS_A_TRANSACTION:
-                requeued += pipeline.register(context, batch)
-                taken += len(batch)
-                batch = []
-                err.print(f"{taken} sends registered…", markup=False)
-        requeued += pipeline.register(context, batch)
-        taken += len(batch)
-    out.print(f"{taken} sends registered, {refused} refused.")
-    if requeued:
-        out.print(f"{requeued} notices that came before their sends are looked at again.")
-    if refused:
+        for rows in _chunks(read_lines(file)):
+            part = pipeline.take(context, rows)
+            done += part
+            for refused in part.refused:
+                err.print(f"line {refused.row}: {refused.why}", markup=False)
+            if len(rows) == SENDS_A_TRANSACTION:
+                err.print(f"{done.kept} sends registered…", markup=False)
+    out.print(f"{done.kept} sends registered, {len(done.refused)} refused.")
+    if done.unknown_inboxes:
+        out.print(f"No inbox is connected as {', '.join(sorted(done.unknown_inboxes))} (yet?).", markup=False)
+    if done.requeued:
+        out.print(f"{done.requeued} notices that came before their sends are looked at again.")
+    if done.refused:
         raise typer.Exit(FAILED)
+
+
+def _chunks(lines: Iterable[str]) -> Iterator[list[tuple[int, object]]]:
+    from worker.intake import read_line
+
+    rows = ((number, read_line(line)) for number, line in enumerate(lines, 1) if line.strip())
+    while chunk := list(islice(rows, SENDS_A_TRANSACTION)):
+        yield chunk
 
 
 def read_lines(file: Path) -> Iterator[str]:

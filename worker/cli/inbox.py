@@ -202,7 +202,7 @@ def list_(account: Account = None, as_json: AsJson = False) -> None:
     from worker import admin
 
     with told():
-        rows = [_row(inbox, counts) for inbox, counts in admin.all_inboxes(open_context(), account)]
+        rows = admin.inbox_rows(open_context(), account)
     if as_json:
         print_json(rows)
         return
@@ -332,15 +332,3 @@ def _secret(variable: str | None, file: Path | None = None) -> str | None:
     if variable not in os.environ:
         fail(f"The environment variable {variable} is not set.", USAGE)
     return os.environ[variable]
-
-
-def _row(inbox: "Inbox", counts: Any) -> dict[str, Any]:  # noqa: ANN401 - a mapping of states to numbers
-    names = ("account", "name", "address", "provider", "state", "attention", "failures")
-    times = ("since", "last_poll_at", "caught_up_at", "next_poll_at", "sign_in_ends_at")
-    moments = {key: getattr(inbox, key) for key in times}
-    return {
-        "schema": 1,
-        **{key: getattr(inbox, key) for key in names},
-        **{key: moment.isoformat() if moment else None for key, moment in moments.items()},
-        "notices": dict(counts),
-    }

@@ -199,11 +199,21 @@ def _poll_all(context: "Context", chosen: "list[Inbox]") -> int:
     for inbox_id, batches in pipeline.sweep(context).items():
         for batch in batches:
             counts.update(pipeline.process(context, inbox_id, batch, "command line"))
-    told_crm = 0
-    while number := pipeline.notify(context):
-        told_crm += number
-    _summary(len(chosen), messages, counts, told_crm, failed)
+    _summary(len(chosen), messages, counts, _tell(context), failed)
     return failed
+
+
+def _tell(context: "Context") -> int:
+    """Hand over what happened; return how many events the CRM's queue got."""
+    from worker import pipeline
+
+    told = 0
+    while number := pipeline.notify(context):
+        told += number
+    while pipeline.number_events(context):
+        pass
+    pipeline.call_webhooks(context)
+    return told
 
 
 def _summary(polled: int, messages: int, counts: "Counter[str]", told_crm: int, failed: int) -> None:

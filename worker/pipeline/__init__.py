@@ -4,7 +4,8 @@
     poll        poll → screen: (inbox, reference) pending + cursor, one transaction a page
     process     fetch → detect, then match → classify → attach: bounce, timeline entry, address state, outbox and
                 "done" in one transaction a batch
-    notify      after the commit: outbox rows to the CRM
+    notify      after the commit: outbox rows to the CRM's queue
+    webhooks    and, numbered for the feed, to webhooks
     doorbells   providers that call us when mail has come; a call only makes an inbox due
     register    what the CRM sent; makes the unmatched notices that name it pending again
 
@@ -17,13 +18,15 @@ from worker.pipeline.doorbells import Call, gmail_called, graph_called, renew_do
 from worker.pipeline.notify import notify
 from worker.pipeline.poll import Polled, claim, claim_due, poll
 from worker.pipeline.process import process
-from worker.pipeline.register import idle, register, sweep
-from worker.pipeline.webhooks import call_webhooks, number_events
+from worker.pipeline.register import Refused, Registered, idle, register, sweep, take
+from worker.pipeline.webhooks import call_webhooks, number_events, test_webhook
 
 __all__ = [
     "Call",
     "Context",
     "Polled",
+    "Refused",
+    "Registered",
     "batches",
     "call_webhooks",
     "claim",
@@ -38,4 +41,6 @@ __all__ = [
     "register",
     "renew_doorbells",
     "sweep",
+    "take",
+    "test_webhook",
 ]

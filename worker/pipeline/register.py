@@ -1,20 +1,124 @@
 """What the CRM sent, and what no queue knows of any more."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from worker.domain import SentEmail
+from worker.intake import InvalidSend, parse_send
 from worker.pipeline.context import TURN, Context, batches
-from worker.store import inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends
+from worker.store import inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends, webhooks
 from worker.store.database import reading, writing
 
+SENDS_AT_ONCE = 1_000
+"""Sends that one transaction registers."""
 
-def register(context: Context, batch: Sequence[SentEmail]) -> int:
-    """Keep what the CRM has sent; return how many unmatched notices that makes pending again."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A send that isn't registered: its place in what was handed in (from 0), its id where it has one, and why."""
+
+    row: int
+    id: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What registering came to. `requeued` counts notices that are looked at again because their sends are known now.
+
+    `unknown_inboxes` are names that sends give and that the account has no inbox of: they may be connected later.
+    """
+
+    kept: int = 0
+    refused: tuple[Refused, ...] = ()
+    requeued: int = 0
+    unknown_inboxes: frozenset[str] = frozenset()
+
+    def __add__(self, other: "Registered") -> "Registered":
+        return Registered(
+            kept=self.kept + other.kept,
+            refused=(*self.refused, *other.refused),
+            requeued=self.requeued + other.requeued,
+            unknown_inboxes=self.unknown_inboxes | other.unknown_inboxes,
+        )
+
+
+def take(context: Context, rows: Iterable[tuple[int, object]], account: str | None = None) -> Registered:
+    """Register what is right of (row number, what was handed in), and say of the others why not.
+
+    `account` is the one that the caller speaks for; None lets each row name its own, as an operator's file does.
+    """
+    good: list[tuple[int, SentEmail]] = []
+    refused: list[Refused] = []
+    for row, given in rows:
+        try:
+            good.append((row, _read(context, given, account)))
+        except InvalidSend as problem:
+            name = given.get("id") if isinstance(given, Mapping) else None
+            refused.append(Refused(row=row, id=name if isinstance(name, str) else None, why=f"It {problem}."))
+    done = register(context, [send for _, send in good])
+    placed = [Refused(row=good[each.row][0], id=each.id, why=each.why) for each in done.refused]
+    return Registered(
+        kept=done.kept,
+        refused=tuple(sorted((*refused, *placed), key=lambda each: each.row)),
+        requeued=done.requeued,
+        unknown_inboxes=done.unknown_inboxes,
+    )
+
+
+def _read(context: Context, given: object, account: str | None) -> SentEmail:
+    if isinstance(given, InvalidSend):
+        raise given
+    if not isinstance(given, Mapping):
+        raise InvalidSend("must be a JSON object")
+    data: Mapping[str, Any] = given
+    if account is not None:
+        if data.get("account") not in (None, account):
+            raise InvalidSend(f"names the account {data['account']!r}, and the key is of {account!r}"[:500])
+        data = {**data, "account": account}
+    return parse_send(data, context.now())
+
+
+def register(context: Context, batch: Sequence[SentEmail]) -> Registered:
+    """Keep what the CRM has sent. A repeat adds what was missing; one that contradicts what is known is refused."""
+    done = Registered()
+    for start in range(0, len(batch), SENDS_AT_ONCE):
+        done += _register(context, batch[start : start + SENDS_AT_ONCE], start)
+    return done
+
+
+def _register(context: Context, batch: Sequence[SentEmail], first_row: int) -> Registered:
     now = context.now()
     with writing(context.engine) as connection:
-        sends.register(connection, batch, context.digest, now)
-        lookups.want(connection, [send for send in batch if send.message_id is None], now)
-        return notices.requeue_for(connection, batch, context.digest, now)
+        kept, refused = _without_contradictions(sends.known(connection, batch), batch, first_row)
+        sends.register(connection, kept, context.digest, now)
+        lookups.want(connection, [send for send in kept if send.message_id is None], now)
+        requeued = notices.requeue_for(connection, kept, context.digest, now)
+        unknown = inboxes.unknown(connection, {(send.account, send.inbox) for send in kept})
+    return Registered(
+        kept=len(kept),
+        refused=tuple(refused),
+        requeued=requeued,
+        unknown_inboxes=frozenset(name for _, name in unknown),
+    )
+
+
+def _without_contradictions(
+    known: Mapping[tuple[str, str], SentEmail], batch: Sequence[SentEmail], first_row: int
+) -> tuple[list[SentEmail], list[Refused]]:
+    seen = dict(known)
+    kept: list[SentEmail] = []
+    refused: list[Refused] = []
+    for row, send in enumerate(batch, first_row):
+        before = seen.get((send.account, send.id))
+        if before is not None and (fields := before.contradicted_by(send)):
+            why = f"It was registered before with another {', '.join(fields)}: an id stands for one email."
+            refused.append(Refused(row=row, id=send.id, why=why))
+            continue
+        seen[send.account, send.id] = send if before is None else before.completed_by(send)
+        kept.append(send)
+    return kept, refused
 
 
 def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:
@@ -39,4 +143,9 @@ def idle(context: Context) -> bool:
     """Whether nothing is due: no inbox to poll, no notice to work off, no event to hand over."""
     now = context.now()
     with reading(context.engine) as connection:
-        return not (inboxes.any_due(connection, now) or notices.any_pending(connection) or outbox.any_due(connection))
+        return not (
+            inboxes.any_due(connection, now)
+            or notices.any_pending(connection)
+            or outbox.any_due(connection)
+            or webhooks.any_due(connection, now)
+        )

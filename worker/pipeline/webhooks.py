@@ -1,13 +1,15 @@
 """Events on their way to webhooks: each at least once, those about a contact in order; no receiver delays another."""
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Collection, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from worker.notify.webhook import Outcome, Result, body_of, call, headers_of, next_attempt
-from worker.pipeline.context import Context
+from worker.pipeline.context import LONG_ENOUGH, Context
 from worker.store import outbox, webhooks
 from worker.store.database import reading, writing
 from worker.store.webhooks import Delivery, DeliveryState, Webhook, WebhookState
@@ -15,13 +17,27 @@ from worker.store.webhooks import Delivery, DeliveryState, Webhook, WebhookState
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 20
-"""Calls that one turn makes, each in a thread: a receiver that hangs must not hold up the others."""
+"""Calls under way in one task, each in a thread."""
+OF_ONE: Final = 5
+"""Of these to one receiver; to one whose last call failed, a single one: one that hangs holds up no other."""
 LEASE: Final = timedelta(minutes=2)
 """How long a taken delivery is left alone: longer than a call may take."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A delivery that is taken, and whom to call."""
+
+    delivery: Delivery
+    webhook: Webhook
+    secrets: Sequence[str]
+
+
 def number_events(context: Context, limit: int = 1_000) -> int:
     """Give committed events their positions in the feed, and make their deliveries; return how many."""
+    with reading(context.engine) as connection:
+        if not outbox.any_unnumbered(connection):
+            return 0  # asked twice a second: without taking the write lock
     with writing(context.engine) as connection:
         numbered = outbox.number(connection, limit)
         if numbered:
@@ -30,55 +46,75 @@ def number_events(context: Context, limit: int = 1_000) -> int:
 
 
 def call_webhooks(context: Context) -> int:
-    """Make due calls; return how many were made."""
+    """Make due calls until none is left or a task's time is over; return how many were made."""
+    leave_at = context.now() + LONG_ENOUGH
+    under_way: dict[Future[Result], Call] = {}
+    made = 0
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="webhook") as pool:
+        while True:
+            if context.now() <= leave_at:
+                for each in _take(context, under_way.values()):
+                    under_way[pool.submit(_call, context, each)] = each
+            if not under_way:
+                return made
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            _settle(context, [(under_way.pop(future), future.result()) for future in done])
+            made += len(done)
+
+
+def _take(context: Context, under_way: Collection[Call]) -> list[Call]:
+    busy = Counter(each.webhook.id for each in under_way)
+    free = AT_ONCE - len(under_way)
+    now = context.now()
+    with reading(context.engine) as connection:
+        if not webhooks.any_due(connection, now):
+            return []
+    taken: list[Call] = []
+    with writing(context.engine) as connection:
+        for webhook in webhooks.with_due(connection, now, [name for name in busy if busy[name] >= OF_ONE], free):
+            slots = min(free - len(taken), (1 if webhook.problem else OF_ONE) - busy[webhook.id])
+            if slots <= 0:
+                continue
+            secrets = webhooks.secrets(connection, context.ring, webhook.id)
+            due = webhooks.take_due(connection, webhook.id, now, now + LEASE, slots)
+            taken += [Call(delivery=each, webhook=webhook, secrets=secrets) for each in due]
+    return taken
+
+
+def _call(context: Context, each: Call) -> Result:
+    body = body_of(each.delivery.payload)
+    headers = headers_of(each.delivery.event_id, body, each.secrets, context.now())
+    dial = context.webhook_dial(each.webhook.trusted)
+    return call(each.webhook.url, headers, body, dial, plain=each.webhook.trusted)
+
+
+def _settle(context: Context, results: Sequence[tuple[Call, Result]]) -> None:
     now = context.now()
     with writing(context.engine) as connection:
-        due = webhooks.take_due(connection, now, now + LEASE, AT_ONCE)
-        ids = sorted({delivery.webhook_id for delivery in due})
-        targets = {
-            name: (webhooks.get(connection, name), webhooks.secrets(connection, context.ring, name)) for name in ids
-        }
-    if not due:
-        return 0
-    with ThreadPoolExecutor(max_workers=len(due), thread_name_prefix="webhook") as pool:
-        results = list(pool.map(lambda each: _call(context, each, *targets[each.webhook_id]), due))
-    _settle(context, due, results)
-    return len(due)
-
-
-def _call(context: Context, delivery: Delivery, target: Webhook | None, secrets: Sequence[str]) -> Result:
-    if target is None:
-        return Result(outcome=Outcome.GONE)
-    body = body_of(delivery.payload)
-    headers = headers_of(delivery.event_id, body, secrets, context.now())
-    return call(target.url, headers, body, context.webhook_dial(target.trusted), plain=target.trusted)
-
-
-def _settle(context: Context, due: Sequence[Delivery], results: Sequence[Result]) -> None:
-    now = context.now()
-    with writing(context.engine) as connection:
-        for delivery, result in zip(due, results, strict=True):
+        for each, result in results:
+            delivery, name = each.delivery, each.webhook.id
             match result.outcome:
                 case Outcome.TAKEN:
                     webhooks.settle(connection, delivery, DeliveryState.DELIVERED, now)
+                    if each.webhook.problem:
+                        webhooks.change(connection, name, problem=None)
                 case Outcome.GONE:
                     webhooks.settle(connection, delivery, DeliveryState.DEAD, now, problem=result.problem)
-                    disabled = {"state": WebhookState.DISABLED, "problem": result.problem}
-                    webhooks.change(connection, delivery.webhook_id, **disabled)
+                    webhooks.change(connection, name, state=WebhookState.DISABLED, problem=result.problem)
                 case Outcome.FAILED:
                     again = next_attempt(delivery.attempts, now, context.chance)
                     state = DeliveryState.WAITING if again else DeliveryState.DEAD
                     webhooks.settle(connection, delivery, state, now, next_attempt_at=again, problem=result.problem)
-                    webhooks.change(connection, delivery.webhook_id, problem=result.problem)
+                    webhooks.change(connection, name, problem=result.problem)
             if result.outcome is not Outcome.TAKEN:
-                log.warning("webhook.failed", extra={"webhook": delivery.webhook_id, "event": delivery.event_id})
+                log.warning("webhook.failed", extra={"webhook": name, "event": delivery.event_id})
 
 
-def test_webhook(context: Context, webhook_id: str) -> Result:
+def test_webhook(context: Context, webhook: Webhook) -> Result:
     """Call a webhook now with an event that says it is a test."""
     with reading(context.engine) as connection:
-        target = webhooks.get(connection, webhook_id)
-        secrets = webhooks.secrets(connection, context.ring, webhook_id)
-    payload = {"schema": 1, "id": f"test-{webhook_id}", "type": "test", "account": target.account if target else None}
-    delivery = Delivery(webhook_id=webhook_id, position=0, event_id=f"test-{webhook_id}", payload=payload, attempts=1)
-    return _call(context, delivery, target, secrets)
+        secrets = webhooks.secrets(connection, context.ring, webhook.id)
+    event_id = f"test-{webhook.id}"
+    payload = {"schema": 1, "id": event_id, "type": "test", "account": webhook.account}
+    delivery = Delivery(webhook_id=webhook.id, position=0, event_id=event_id, payload=payload, attempts=1)
+    return _call(context, Call(delivery=delivery, webhook=webhook, secrets=secrets))

@@ -40,6 +40,12 @@ def revoke(connection: Connection, key_id: str, now: datetime) -> bool:
     return bool(connection.execute(ended).rowcount)
 
 
+def end(connection: Connection, key_id: str, at: datetime) -> None:
+    """Have a key expire at a moment, unless it does before."""
+    sooner = sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > at)
+    connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id, sooner).values(expires_at=at))
+
+
 def used(connection: Connection, key: ApiKey, now: datetime) -> None:
     """Note down that a key was used, about once an hour."""
     connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(last_used_at=now))

@@ -92,6 +92,13 @@ def with_standing(connection: Connection, account: str, keys: Iterable[str]) -> 
     return set(connection.execute(sa.select(bounces.c.address_key).where(*where).distinct()).scalars())
 
 
+def with_failure(connection: Connection, account: str, keys: Iterable[str]) -> set[str]:
+    """Return those of some addresses of which a failure of this account's own email stands."""
+    failed = bounces.c.ended_by.is_(None), bounces.c.type != BounceType.PENDING, bounces.c.matched_by != Rung.GLOBAL
+    where = bounces.c.account == account, bounces.c.address_key.in_(sorted(keys))
+    return set(connection.execute(sa.select(bounces.c.address_key).where(*where, *failed).distinct()).scalars())
+
+
 def overdue(connection: Connection, patience: timedelta, now: datetime, limit: int) -> list[Bounce]:
     """Return pending bounces whose email was sent so long ago (or, where it is forgotten, first reported)."""
     same = sa.and_(sends.c.account == bounces.c.account, sends.c.id == bounces.c.send_id)
@@ -218,6 +225,21 @@ def timeline_entries(
     return [(bounce, history.get(bounce.id, [])) for bounce in found]
 
 
+def timeline_page(
+    connection: Connection, account: str, contact_id: str | None, after: tuple[datetime, str] | None, limit: int
+) -> list[tuple[Bounce, list[str]]]:
+    """Return timeline entries behind a position, oldest record first: each a bounce and the ids of its reports."""
+    query = sa.select(bounces).join(timeline, timeline.c.bounce_id == bounces.c.id).where(timeline.c.account == account)
+    if contact_id is not None:
+        query = query.where(timeline.c.contact_id == contact_id)
+    if after is not None:
+        query = query.where(_behind(timeline.c.recorded_at, timeline.c.id, after))
+    query = query.order_by(timeline.c.recorded_at, timeline.c.id).limit(limit)
+    found = [_bounce(row) for row in connection.execute(query).mappings()]
+    history = facts.reports_of(connection, account, [bounce.id for bounce in found])
+    return [(bounce, history.get(bounce.id, [])) for bounce in found]
+
+
 def address_states(connection: Connection, account: str) -> list[AddressState]:
     """Return all addresses of an account that are excluded, or have a hard bounce that stands."""
     told = sa.or_(addresses.c.excluded_by.is_not(None), addresses.c.hard_bounce_reason.is_not(None))
@@ -237,12 +259,24 @@ def forget_inbox(connection: Connection, account: str, inbox: str) -> None:
     connection.execute(sa.delete(incidents).where(incidents.c.account == account, incidents.c.inbox == inbox))
 
 
-def review_entries(connection: Connection, account: str | None = None) -> list[dict[str, Any]]:
-    """Return what waits for a person, oldest first."""
-    query = review.select().where(review.c.state == "waiting").order_by(review.c.recorded_at, review.c.id)
+def review_entries(
+    connection: Connection,
+    account: str | None = None,
+    after: tuple[datetime, str] | None = None,
+    limit: int | None = None,
+) -> list[tuple[datetime, dict[str, Any]]]:
+    """Return what waits for a person behind a position, oldest first, each with when it was recorded."""
+    query = review.select().where(review.c.state == "waiting").order_by(review.c.recorded_at, review.c.id).limit(limit)
     if account is not None:
         query = query.where(review.c.account == account)
-    return [dict(row["entry"]) | {"why": row["why"]} for row in connection.execute(query).mappings()]
+    if after is not None:
+        query = query.where(_behind(review.c.recorded_at, review.c.id, after))
+    rows = connection.execute(query).mappings()
+    return [(row["recorded_at"], dict(row["entry"]) | {"why": row["why"]}) for row in rows]
+
+
+def _behind(moment: sa.Column[Any], name: sa.Column[Any], after: tuple[datetime, str]) -> sa.ColumnElement[bool]:
+    return sa.or_(moment > after[0], sa.and_(moment == after[0], name > after[1]))
 
 
 def _row(bounce: Bounce) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from worker.store.schema import HEAD, storable_json
 
@@ -103,3 +104,13 @@ def insert(connection: Connection, table: sa.Table) -> Any:  # noqa: ANN401 - tw
 def locked(statement: sa.Select[Any], *, skip: bool = False, of: sa.Table | None = None) -> sa.Select[Any]:
     """Lock the rows that `statement` reads (only those of table `of`); SQLite's one writer ignores this."""
     return statement.with_for_update(skip_locked=skip, of=of)
+
+
+def is_reachable(engine: Engine) -> bool:
+    """Whether the database answers."""
+    try:
+        with reading(engine) as connection:
+            connection.execute(sa.select(1))
+    except DBAPIError:
+        return False
+    return True

@@ -1,6 +1,6 @@
 """The facts of which bounces are made: added, never changed. What a fold makes of them is in `bounces`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -75,11 +75,15 @@ def count_since(connection: Connection, account: str, kind: FactKind, since: dat
     return connection.execute(sa.select(sa.func.count()).select_from(facts).where(*where)).scalar_one()
 
 
-def reports_of(connection: Connection, account: str | None) -> dict[str, list[str]]:
-    """Return the reports of each bounce, oldest record first."""
+def reports_of(
+    connection: Connection, account: str | None, bounce_ids: Collection[str] | None = None
+) -> dict[str, list[str]]:
+    """Return the reports of each bounce, or of some, oldest record first."""
     query = sa.select(facts.c.bounce_id, facts.c.about).where(facts.c.kind == FactKind.REPORTED)
     if account is not None:
         query = query.where(facts.c.account == account)
+    if bounce_ids is not None:
+        query = query.where(facts.c.bounce_id.in_(sorted(bounce_ids)))
     found: dict[str, list[str]] = {}
     for row in connection.execute(query.order_by(facts.c.recorded_at, facts.c.about)):
         found.setdefault(row.bounce_id, []).append(row.about)

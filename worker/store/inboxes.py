@@ -1,6 +1,6 @@
 """Connected inboxes: what they are, when they are due, and who holds them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -81,6 +81,15 @@ def of_address(connection: Connection, provider: str, address: str) -> list[str]
     """Return the inboxes of a mailbox, in whatever accounts: the provider that calls knows nothing of accounts."""
     same = sa.and_(inboxes.c.provider == provider, sa.func.lower(inboxes.c.address) == address.lower())
     return list(connection.execute(sa.select(inboxes.c.id).where(same, inboxes.c.state == InboxState.ACTIVE)).scalars())
+
+
+def unknown(connection: Connection, named: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return those of some (account, name) that no inbox has."""
+    if not named:
+        return set()
+    names = sorted({name for _, name in named})
+    known = sa.select(inboxes.c.account, inboxes.c.name).where(inboxes.c.name.in_(names))
+    return set(named) - {(row.account, row.name) for row in connection.execute(known)}
 
 
 def policies(connection: Connection, account: str) -> dict[str, Policy]:

@@ -66,6 +66,11 @@ def number(connection: Connection, limit: int) -> list[tuple[int, str, str, str]
     ]
 
 
+def any_unnumbered(connection: Connection) -> bool:
+    """Whether an event has no position yet."""
+    return connection.execute(sa.select(outbox.c.id).where(outbox.c.position.is_(None)).limit(1)).first() is not None
+
+
 def _order_key(payload: dict[str, Any]) -> str:
     """Return what an event is about: events about the same thing are delivered in order."""
     about = payload.get("contact_id") or payload.get("address") or payload.get("inbox") or ""
@@ -116,6 +121,7 @@ def all_rows(connection: Connection) -> list[OutboxRow]:
 
 
 def any_due(connection: Connection) -> bool:
-    """Whether an event still waits to be handed over."""
-    query = sa.select(outbox.c.id).where(outbox.c.next_attempt_at.is_not(None)).limit(1)
+    """Whether an event still waits to be numbered or handed over."""
+    waits = sa.or_(outbox.c.next_attempt_at.is_not(None), outbox.c.position.is_(None))
+    query = sa.select(outbox.c.id).where(waits).limit(1)
     return connection.execute(query).first() is not None

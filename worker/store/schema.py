@@ -11,6 +11,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from worker.domain import storable
+
 HEAD: Final = "0011"
 """The newest migration; the database is brought to it before anything else is done."""
 
@@ -43,11 +45,6 @@ class Words(sa.TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
         return None if value is None else storable(value)
-
-
-def storable(text: str) -> str:
-    """Return `text` as every database takes it."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def storable_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -455,6 +452,8 @@ outbox = sa.Table(
     ),
 )
 
+_waiting: Final[dict[str, Any]] = dict.fromkeys(("sqlite_where", "postgresql_where"), sa.text("state = 'waiting'"))
+
 webhooks = sa.Table(
     "webhooks",
     metadata,
@@ -474,13 +473,14 @@ deliveries = sa.Table(
     "deliveries",
     metadata,
     sa.Column("webhook_id", sa.Text, sa.ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("position", sa.BigInteger, primary_key=True),
+    sa.Column("position", sa.BigInteger, sa.ForeignKey("outbox.position", ondelete="CASCADE"), primary_key=True),
     _text("order_key"),
     _text("state"),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_at", Moment),
-    sa.Column("delivered_at", Moment),
+    sa.Column("settled_at", Moment),
     _maybe("problem"),
-    sa.Index("deliveries_due", "state", "next_attempt_at"),
-    sa.Index("deliveries_order", "webhook_id", "order_key", "position"),
+    sa.Index("deliveries_event", "position"),
+    sa.Index("deliveries_due", "webhook_id", "next_attempt_at", **_waiting),
+    sa.Index("deliveries_order", "webhook_id", "order_key", "position", **_waiting),
 )

@@ -28,10 +28,14 @@ def register(connection: Connection, batch: Sequence[SentEmail], digest: Digeste
     statement = insert(connection, sends)
     statement = statement.on_conflict_do_update(
         index_elements=["account", "id"],
-        set_={name: sa.func.coalesce(statement.excluded[name], sends.c[name]) for name in LATE_FIELDS},
+        set_={name: sa.func.coalesce(sends.c[name], statement.excluded[name]) for name in LATE_FIELDS},
     )
     connection.execute(statement, [_row(send) | {"registered_at": now} for send in batch])
-    recipients = insert(connection, send_recipients).on_conflict_do_nothing()
+    recipients = insert(connection, send_recipients)
+    recipients = recipients.on_conflict_do_update(
+        index_elements=["account", "send_id", "address_key"],
+        set_={"contact_id": sa.func.coalesce(send_recipients.c.contact_id, recipients.excluded.contact_id)},
+    )
     if rows := [_recipient_row(send, recipient) for send in batch for recipient in send.recipients]:
         connection.execute(recipients, rows)
     keyed = [
@@ -41,6 +45,19 @@ def register(connection: Connection, batch: Sequence[SentEmail], digest: Digeste
     ]
     if keyed:
         connection.execute(insert(connection, send_key_rows).on_conflict_do_nothing(), keyed)
+
+
+def known(connection: Connection, batch: Iterable[SentEmail]) -> dict[tuple[str, str], SentEmail]:
+    """Return those of some sends that are registered already, as they are known, by account and id."""
+    wanted: defaultdict[str, list[str]] = defaultdict(list)
+    for send in batch:
+        wanted[send.account].append(send.id)
+    return {
+        (account, name): send
+        for account, ids in sorted(wanted.items())
+        for start in range(0, len(ids), LOAD_AT_ONCE)
+        for name, send in load(connection, account, ids[start : start + LOAD_AT_ONCE]).items()
+    }
 
 
 def add_aliases(connection: Connection, learned: Iterable[tuple[SentEmail, str]], digest: Digester) -> None:

@@ -1,11 +1,11 @@
 """Webhooks, and what is still to be delivered to each: one row for each event and webhook, made when it is numbered."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -87,6 +87,14 @@ def keep_secrets(connection: Connection, ring: KeyRing, webhook_id: str, kept: S
     change(connection, webhook_id, secrets=_seal(ring, webhook_id, kept))
 
 
+def reseal(connection: Connection, ring: KeyRing) -> int:
+    """Encrypt all secrets with the newest key; return how many webhooks there are."""
+    found = [each.id for each in listed(connection)]
+    for webhook_id in found:
+        keep_secrets(connection, ring, webhook_id, secrets(connection, ring, webhook_id))
+    return len(found)
+
+
 def change(connection: Connection, webhook_id: str, **values: object) -> None:
     """Set columns of a webhook."""
     connection.execute(sa.update(webhooks).where(webhooks.c.id == webhook_id).values(**values))
@@ -119,47 +127,56 @@ def fan_out(connection: Connection, positions: Sequence[tuple[int, str, str, str
         connection.execute(sa.insert(deliveries), rows)
 
 
-def take_due(connection: Connection, now: datetime, again_at: datetime, limit: int) -> list[Delivery]:
-    """Take deliveries that are due and have no earlier one about the same contact before them."""
+def with_due(connection: Connection, now: datetime, besides: Collection[str], limit: int) -> list[Webhook]:
+    """Return webhooks, in no order, for which something is due."""
+    is_due = sa.exists().where(deliveries.c.webhook_id == webhooks.c.id, *_due(now))
+    query = webhooks.select().where(webhooks.c.state == WebhookState.ACTIVE, is_due)
+    if besides:
+        query = query.where(webhooks.c.id.not_in(sorted(besides)))
+    query = query.order_by(sa.func.random()).limit(limit)
+    return [_webhook(row) for row in connection.execute(query).mappings()]
+
+
+def take_due(connection: Connection, webhook_id: str, now: datetime, again_at: datetime, limit: int) -> list[Delivery]:
+    """Take a webhook's deliveries that are due and have no earlier one about the same contact before them."""
     earlier = deliveries.alias("earlier")
     is_held_up = sa.exists().where(
         earlier.c.webhook_id == deliveries.c.webhook_id,
         earlier.c.order_key == deliveries.c.order_key,
         earlier.c.position < deliveries.c.position,
-        earlier.c.state == DeliveryState.WAITING,
+        earlier.c.state == _WAITING,
     )
     due = (
-        sa.select(deliveries.c.webhook_id, deliveries.c.position)
-        .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
-        .where(
-            deliveries.c.state == DeliveryState.WAITING,
-            deliveries.c.next_attempt_at <= now,
-            webhooks.c.state == WebhookState.ACTIVE,
-            ~is_held_up,
-        )
+        sa.select(deliveries.c.position)
+        .where(deliveries.c.webhook_id == webhook_id, *_due(now), ~is_held_up)
         .order_by(deliveries.c.next_attempt_at, deliveries.c.position)
         .limit(limit)
     )
-    chosen = [tuple(row) for row in connection.execute(locked(due, skip=True, of=deliveries))]
+    chosen = list(connection.execute(locked(due, skip=True)).scalars())
     if not chosen:
         return []
-    mine = sa.tuple_(deliveries.c.webhook_id, deliveries.c.position).in_(chosen)
+    mine = deliveries.c.webhook_id == webhook_id, deliveries.c.position.in_(chosen)
     connection.execute(
-        sa.update(deliveries).where(mine).values(next_attempt_at=again_at, attempts=deliveries.c.attempts + 1)
+        sa.update(deliveries).where(*mine).values(next_attempt_at=again_at, attempts=deliveries.c.attempts + 1)
     )
-    query = (
-        sa.select(
-            deliveries.c.webhook_id,
-            deliveries.c.position,
-            outbox.c.event_id,
-            outbox.c.payload,
-            deliveries.c.attempts,
-        )
-        .join(outbox, outbox.c.position == deliveries.c.position)
-        .where(mine)
-        .order_by(deliveries.c.position)
-    )
-    return [Delivery(**row) for row in connection.execute(query).mappings()]
+    columns = deliveries.c.webhook_id, deliveries.c.position, deliveries.c.attempts
+    same = outbox.c.position == deliveries.c.position
+    query = sa.select(*columns, outbox.c.event_id, outbox.c.payload).join(outbox, same).where(*mine)
+    return [Delivery(**row) for row in connection.execute(query.order_by(deliveries.c.position)).mappings()]
+
+
+_WAITING: Final[sa.ColumnElement[str]] = sa.literal_column(
+    f"'{DeliveryState.WAITING}'"
+)  # spelled out, so that the partial indexes serve
+
+
+def _due(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return deliveries.c.state == _WAITING, deliveries.c.next_attempt_at <= now
+
+
+def any_due(connection: Connection, now: datetime) -> bool:
+    """Whether a call is due now, to a webhook that is called."""
+    return bool(with_due(connection, now, (), 1))
 
 
 def settle(
@@ -179,19 +196,41 @@ def settle(
             state=state,
             problem=problem,
             next_attempt_at=next_attempt_at,
-            delivered_at=now if state is DeliveryState.DELIVERED else None,
+            settled_at=now if state is not DeliveryState.WAITING else None,
         )
     )
 
 
+def dead(connection: Connection, webhook_id: str, limit: int) -> list[dict[str, Any]]:
+    """Return the oldest deliveries of a webhook that were given up."""
+    same = outbox.c.position == deliveries.c.position
+    columns = outbox.c.event_id, outbox.c.type, deliveries.c.attempts, deliveries.c.problem, deliveries.c.settled_at
+    mine = deliveries.c.webhook_id == webhook_id, deliveries.c.state == DeliveryState.DEAD
+    query = sa.select(*columns).join(outbox, same).where(*mine).order_by(deliveries.c.position).limit(limit)
+    return [
+        {
+            "schema": 1,
+            "webhook_id": webhook_id,
+            "event_id": row.event_id,
+            "type": row.type,
+            "attempts": row.attempts,
+            "problem": row.problem,
+            "given_up_at": row.settled_at.isoformat() if row.settled_at else None,
+        }
+        for row in connection.execute(query)
+    ]
+
+
 def replay(connection: Connection, webhook_id: str, now: datetime, event_id: str | None = None) -> int:
-    """Have dead deliveries tried again, all of a webhook's or one; return how many."""
-    where = [deliveries.c.webhook_id == webhook_id, deliveries.c.state == DeliveryState.DEAD]
+    """Have dead deliveries tried again, all of a webhook's, or that of one event however it stands; return how many."""
+    which = deliveries.c.state == DeliveryState.DEAD
     if event_id is not None:
-        position = sa.select(outbox.c.position).where(outbox.c.event_id == event_id).scalar_subquery()
-        where = [deliveries.c.webhook_id == webhook_id, deliveries.c.position == position]
-    again = sa.update(deliveries).where(*where).values(state=DeliveryState.WAITING, attempts=0, next_attempt_at=now)
-    return connection.execute(again).rowcount
+        which = (
+            deliveries.c.position == sa.select(outbox.c.position).where(outbox.c.event_id == event_id).scalar_subquery()
+        )
+    again = {"state": DeliveryState.WAITING, "attempts": 0, "next_attempt_at": now, "settled_at": None}
+    where = deliveries.c.webhook_id == webhook_id, which
+    return connection.execute(sa.update(deliveries).where(*where).values(again)).rowcount
 
 
 def counts(connection: Connection, webhook_id: str) -> dict[str, int]:

@@ -13,7 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from worker import keys
 from worker.keys import Scope
 from worker.pipeline import Context
-from worker.store import api_keys
+from worker.store import accounts, api_keys
 from worker.store.database import reading, writing
 from worker.web.problems import Problem
 
@@ -35,6 +35,11 @@ class Caller:
     key_id: str
     key_name: str
     scopes: frozenset[Scope]
+
+    @property
+    def person(self) -> str:
+        """Who decides, for the trail."""
+        return f"API key {self.key_name} ({self.key_id})"
 
 
 class Limiter:
@@ -75,6 +80,8 @@ def callers(context: Callable[[], Context], limiter: Limiter) -> Callable[[Scope
             account = key.account or request.headers.get("Bounce-Account")
             if not account:
                 raise Problem(400, "An operator's key speaks for no account: name one in the header Bounce-Account.")
+            if key.account is None and not _exists(context(), account):
+                raise Problem(404, f"There is no account {account!r}."[:500])
             return Caller(account=account, key_id=key.id, key_name=key.name, scopes=key.scopes)
 
         return caller
@@ -95,3 +102,8 @@ def _key(context: Context, text: str) -> keys.ApiKey:
         with writing(context.engine) as connection:
             api_keys.used(connection, key, now)
     return key
+
+
+def _exists(context: Context, account: str) -> bool:
+    with reading(context.engine) as connection:
+        return accounts.exists(connection, account)

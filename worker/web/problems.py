@@ -1,13 +1,16 @@
 """Errors as problem details (RFC 9457): what happened, and what to do, in one shape for every route."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-TITLES = {
+MOST_TOLD: Final = 20
+
+TITLES: Final = {
     400: "The request can't be read",
     401: "No valid key",
     403: "This key may not do that",
@@ -20,6 +23,15 @@ TITLES = {
     429: "Too many requests",
     503: "Not now",
 }
+
+
+class ProblemDetails(BaseModel):
+    """What went wrong (RFC 9457): `detail` is a sentence for a person. Further members may follow."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
 
 
 class Problem(Exception):
@@ -39,7 +51,10 @@ def tell_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [{"where": ".".join(map(str, each["loc"])), "why": each["msg"]} for each in error.errors()]
+        found = error.errors()
+        if any(each["type"] == "json_invalid" for each in found):
+            return answer(400, "The body is no JSON.")
+        errors = [{"where": ".".join(map(str, each["loc"])), "why": each["msg"]} for each in found[:MOST_TOLD]]
         where = errors[0]["where"] if errors else "the request"
         return answer(422, f"{where}: {errors[0]['why'] if errors else 'not right'}.", errors=errors)
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 from fastapi.concurrency import run_in_threadpool
 
+from worker.contract import EVENTS, Event, Model, Schema, json_schema
 from worker.keys import Scope
 from worker.pipeline import Context
 from worker.store import outbox
 from worker.store.database import reading
-from worker.web.api.shared import PAGE, PROBLEM, After, Limit, May, cursor, position
+from worker.web.api.shared import PAGE, PROBLEM, After, Limit, May, Name, cursor, position
 from worker.web.callers import Caller
 from worker.web.problems import Problem
 
@@ -20,17 +21,26 @@ LOOK_EVERY: Final = 0.5
 LONGEST: Final = 30
 
 
+class Feed(Model):
+    """Events; `next` goes into `after` once they are worked off, also where there are none."""
+
+    schema_: Schema = 1
+    data: list[Event]
+    next: str
+
+
 def router(context: Callable[[], Context], may: May) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["events"], responses=PROBLEM)
+    Reader = Annotated[Caller, Depends(may(Scope.READ))]  # noqa: N806 - a type
 
     @routes.get("/events")
     async def events(
-        caller: Annotated[Caller, Depends(may(Scope.READ))],
+        caller: Reader,
         after: After = None,
         limit: Limit = PAGE,
         wait: Annotated[int, Query(ge=0, le=LONGEST, description="Seconds to wait for the first event.")] = 0,
-    ) -> dict[str, Any]:
+    ) -> Feed:
         """What happened after a position, oldest first. Keep `next` once you have worked off `data`, and ask with it.
 
         At least once: an event may come again, with the same `id`.
@@ -42,11 +52,15 @@ def router(context: Callable[[], Context], may: May) -> APIRouter:
             rows = await run_in_threadpool(_read, context(), caller.account, start, limit)
             if rows:
                 break
-        return {
-            "schema": 1,
-            "data": [payload for _, payload in rows],
-            "next": cursor(str(rows[-1][0] if rows else start)),
-        }
+        following = cursor(str(rows[-1][0] if rows else start))
+        return Feed.model_validate({"data": [payload for _, payload in rows], "next": following})
+
+    @routes.get("/event-schemas/{event_type}")
+    def schema(event_type: Name, _: Reader) -> dict[str, Any]:
+        """The JSON schema of one type of event."""
+        if event_type not in EVENTS:
+            raise Problem(404, f"There is no event {event_type}: there are {', '.join(EVENTS)}.")
+        return json_schema(event_type)
 
     return routes
 

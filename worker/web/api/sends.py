@@ -1,6 +1,5 @@
 """Registering what the CRM sends."""
 
-import json
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Final
 
@@ -8,20 +7,24 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from worker import pipeline
-from worker.domain import SentEmail
-from worker.intake import InvalidSend, parse_send
+from worker.contract import Registered
+from worker.intake import InvalidSend, read_line
 from worker.keys import Scope
 from worker.pipeline import Context
 from worker.web.api.shared import PROBLEM, May
+from worker.web.body import body_of
 from worker.web.callers import Caller
 from worker.web.problems import Problem
 
+NDJSON: Final = "application/x-ndjson"
 ROWS: Final = 10_000
 """Sends that one request may register."""
 AT_ONCE: Final = 1_000
 """Sends in one transaction."""
-LINE: Final = 256 * 1024
-"""Bytes of one send: a thousand recipients and a long subject."""
+LINE: Final = 2 * 1024 * 1024
+"""Bytes of one send: a thousand recipients, and a subject that somebody pasted a file into."""
+BODY_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of a request: ten thousand sends of 6 KB. Lines are read as they come; an array is held as a whole."""
 
 RECIPIENT: Final[dict[str, Any]] = {
     "type": "object",
@@ -55,7 +58,7 @@ BODY: Final = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/x-ndjson": {"schema": {"type": "string", "description": "One send a line."}},
+            NDJSON: {"schema": {"type": "string", "description": "One send a line."}},
             "application/json": {"schema": {"type": "array", "maxItems": ROWS, "items": SEND}},
         },
     }
@@ -67,77 +70,76 @@ def router(context: Callable[[], Context], may: May) -> APIRouter:
     routes = APIRouter(tags=["sends"], responses=PROBLEM)
 
     @routes.post("/sends", openapi_extra=BODY)
-    async def register(request: Request, caller: Annotated[Caller, Depends(may(Scope.SEND))]) -> dict[str, Any]:
-        """Register up to 10,000 sends, one JSON object a line. A repeat of an id changes nothing but what it adds.
+    async def register(request: Request, caller: Annotated[Caller, Depends(may(Scope.SEND))]) -> Registered:
+        """Register up to 10,000 sends, one JSON object a line.
 
-        What is right is kept; what isn't is listed under `refused`, with its row (from 0) and why.
+        A repeat of an id adds what was missing. What is right is kept; what isn't is listed under `refused`, with its
+        row (from 0) and why: one that can't be read, or that contradicts what was registered under its id.
         """
-        batch: list[SentEmail] = []
-        refused: list[dict[str, Any]] = []
-        registered = requeued = 0
+        done = pipeline.Registered()
+        chunk: list[tuple[int, object]] = []
         async for row, given in _rows(request):
             if row >= ROWS:
-                raise Problem(413, f"More than {ROWS:,} sends: send the others in another request. The first are kept.")
-            try:
-                batch.append(_send(given, caller))
-            except InvalidSend as problem:
-                name = given.get("id") if isinstance(given, dict) else None
-                refused.append({"row": row, "id": name if isinstance(name, str) else None, "why": f"It {problem}."})
-            if len(batch) == AT_ONCE:
-                requeued += await run_in_threadpool(pipeline.register, context(), batch)
-                registered += len(batch)
-                batch = []
-        requeued += await run_in_threadpool(pipeline.register, context(), batch)
-        return {
-            "schema": 1,
-            "registered": registered + len(batch),
-            "refused": refused,
-            "notices_looked_at_again": requeued,
-        }
+                done += await run_in_threadpool(pipeline.take, context(), chunk, caller.account)
+                said = f"More than {ROWS:,} sends: send the others in another request. The first are registered."
+                raise Problem(413, said, registered=done.kept)
+            chunk.append((row, given))
+            if len(chunk) == AT_ONCE:
+                done += await run_in_threadpool(pipeline.take, context(), chunk, caller.account)
+                chunk = []
+        done += await run_in_threadpool(pipeline.take, context(), chunk, caller.account)
+        return answer(done)
 
     return routes
 
 
-def _send(given: object, caller: Caller) -> SentEmail:
-    if not isinstance(given, dict):
-        raise InvalidSend("must be a JSON object")
-    if given.get("account") not in (None, caller.account):
-        raise InvalidSend(f"names the account {given['account']!r}, and the key is of {caller.account!r}"[:500])
-    return parse_send(given | {"account": caller.account})
+def answer(done: pipeline.Registered) -> Registered:
+    """Return what registering came to, as the CRM gets it."""
+    return Registered.model_validate(
+        {
+            "registered": done.kept,
+            "refused": [{"row": each.row, "id": each.id, "why": each.why} for each in done.refused],
+            "unknown_inboxes": sorted(done.unknown_inboxes),
+            "notices_looked_at_again": done.requeued,
+        }
+    )
 
 
 async def _rows(request: Request) -> AsyncIterator[tuple[int, object]]:
     """Yield each row with its number: line by line as they come, or out of one array."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        rows = _json(await request.body())
+        body = await body_of(request, BODY_LIMIT)
+        if body is None:
+            raise Problem(413, f"More than {BODY_LIMIT:,} bytes: send fewer at once, or one a line as {NDJSON}.")
+        rows = read_line(body)
         if not isinstance(rows, list):
-            raise Problem(422, "Send an array of sends, or one a line as application/x-ndjson.")
+            raise Problem(422, f"Send an array of sends, or one a line as {NDJSON}.")
         for number, each in enumerate(rows):
             yield number, each
         return
-    if kind not in ("application/x-ndjson", "application/jsonl"):
-        raise Problem(415, "Send application/x-ndjson, one send a line, or application/json, an array.")
+    if kind not in (NDJSON, "application/jsonl"):
+        raise Problem(415, f"Send {NDJSON}, one send a line, or application/json, an array.")
     number = 0
     async for line in _lines(request):
-        if line.strip():
-            yield number, _json(line)
+        if line is None or line.strip():
+            yield number, read_line(line) if line is not None else InvalidSend(f"has more than {LINE:,} bytes")
             number += 1
 
 
-async def _lines(request: Request) -> AsyncIterator[bytes]:
+async def _lines(request: Request) -> AsyncIterator[bytes | None]:
+    """Yield lines as they come; None for one that is too long to be held."""
     rest = b""
+    is_long = False
+    total = 0
     async for part in request.stream():
+        total += len(part)
+        if total > BODY_LIMIT:
+            raise Problem(413, f"More than {BODY_LIMIT:,} bytes: send the others in another request.")
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
-            yield line
+            yield None if is_long or len(line) > LINE else line
+            is_long = False
         if len(rest) > LINE:
-            raise Problem(413, f"A line has more than {LINE:,} bytes: one send is one line.")
-    yield rest
-
-
-def _json(text: bytes) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None  # no object: refused with its row
+            is_long, rest = True, b""
+    yield None if is_long else rest

@@ -45,16 +45,21 @@ def upgrade() -> None:
     op.create_table(
         "deliveries",
         sa.Column("webhook_id", sa.Text(), sa.ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("position", sa.BigInteger(), primary_key=True),
+        sa.Column("position", sa.BigInteger(), sa.ForeignKey("outbox.position", ondelete="CASCADE"), primary_key=True),
         sa.Column("order_key", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_attempt_at", moment),
-        sa.Column("delivered_at", moment),
+        sa.Column("settled_at", moment),
         sa.Column("problem", sa.Text()),
     )
-    op.create_index("deliveries_due", "deliveries", ["state", "next_attempt_at"])
-    op.create_index("deliveries_order", "deliveries", ["webhook_id", "order_key", "position"])
+    op.create_index("deliveries_event", "deliveries", ["position"])
+    for name, columns in (
+        ("deliveries_due", ["webhook_id", "next_attempt_at"]),
+        ("deliveries_order", ["webhook_id", "order_key", "position"]),
+    ):
+        waiting = sa.text("state = 'waiting'")
+        op.create_index(name, "deliveries", columns, sqlite_where=waiting, postgresql_where=waiting)
 
 
 def downgrade() -> None:
