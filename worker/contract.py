@@ -201,7 +201,7 @@ class Send(Model):
     sender: Annotated[str | None, Field(alias="from")] = None
 
 
-class RefusedSend(Model):
+class Refused(Model):
     """A send that was not registered: its row (from 0), its id where it has one, and why."""
 
     row: int
@@ -214,7 +214,7 @@ class Registered(Model):
 
     schema_: Schema = 1
     registered: int
-    refused: list[RefusedSend]
+    refused: list[Refused]
     unknown_inboxes: list[str]
     notices_looked_at_again: int
 
@@ -304,7 +304,7 @@ class RefusedEvent(Head):
     """Sends that came by the CRM's queue and could not be registered; the others were."""
 
     type: Literal["sends.refused"]
-    refused: list[RefusedSend]
+    refused: list[Refused]
 
 
 class TestEvent(Head):

@@ -1,7 +1,8 @@
 """The JSON that people and the CRM see: timeline entries, review entries and events. Times are ISO 8601 in UTC."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 
 from worker.attach import digest_id
@@ -9,6 +10,8 @@ from worker.domain import Bounce, Event, EventType
 from worker.judge import Doubt, Notice
 
 SCHEMA: Final = 1
+NEEDS_ATTENTION: Final = "inbox.needs_attention"
+SENDS_REFUSED: Final = "sends.refused"
 
 
 def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
@@ -76,6 +79,31 @@ def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
         "occurred_at": doubt.occurred_at.isoformat(),
         "recorded_at": notice.found_at.isoformat(),
         "evidence": [asdict(line) for line in doubt.evidence],
+    }
+
+
+def inbox_event(account: str, inbox: str, state: str, attention: str, at: datetime) -> dict[str, Any]:
+    """Return the event that an inbox needs a person; it is told once for each time that this begins."""
+    return {
+        "schema": SCHEMA,
+        "id": digest_id("event", NEEDS_ATTENTION, account, inbox, at.isoformat()),
+        "type": NEEDS_ATTENTION,
+        "account": account,
+        "inbox": inbox,
+        "state": state,
+        "attention": attention,
+        "at": at.isoformat(),
+    }
+
+
+def refused_sends_event(account: str, refused: Sequence[Mapping[str, Any]], cause: str) -> dict[str, Any]:
+    """Return the event that sends which came by the CRM's queue could not be registered."""
+    return {
+        "schema": SCHEMA,
+        "id": digest_id("event", SENDS_REFUSED, account, cause),
+        "type": SENDS_REFUSED,
+        "account": account,
+        "refused": list(refused),
     }
 
 

@@ -32,7 +32,7 @@ def test_the_server_rings_and_the_bounce_is_there(tmp_path: Path, mail_stack: Ma
             *("--password-env", "INBOX_PASSWORD"),
         )
         cli.register([SEND])
-        cli.start("run")
+        cli.start("run", "--no-web")
         cli.start("watch")
         cli.until(lambda: "Watching 1 inboxes" in (tmp_path / "watch-1.log").read_text(), "the inbox is watched")
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli import crm, decide, inbox, operate, people, run, scan
+from worker.cli import crm, decide, inbox, keys, operate, people, run, scan, webhooks
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -34,6 +34,7 @@ app.command()(scan.scan)
 app.command()(run.run)
 app.command()(run.worker)
 app.command()(run.scheduler)
+app.command()(run.intake)
 app.command()(run.web)
 app.command()(run.poll)
 app.command()(crm.timeline)
@@ -51,6 +52,8 @@ app.add_typer(crm.sends, name="sends")
 app.add_typer(crm.bounces, name="bounces")
 app.add_typer(crm.review, name="review")
 app.add_typer(people.app, name="contact")
+app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def main() -> None:

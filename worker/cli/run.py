@@ -20,24 +20,41 @@ if TYPE_CHECKING:
 IDLE_CHECK_SECONDS = 0.25
 
 
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any.")]
+
+
 def run(
-    until_idle: Annotated[bool, typer.Option(help="End when every due inbox is read and worked off.")] = False,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End when every due inbox is read and worked off; serves no API.")
+    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    serve: Annotated[bool, typer.Option("--web/--no-web", help="Whether the HTTP API is served.")] = True,
 ) -> None:
-    """Run everything in one process: scheduler and a Celery worker, on SQLite and the in-memory transport.
+    """Run everything in one process: scheduler, Celery worker and HTTP API, on SQLite and the in-memory transport.
 
     With DATABASE_URL and REDIS_URL the same code serves a shared database and broker.
     """
     from worker import tasks
     from worker.app import make_app
+    from worker.cli.serve import Server
 
     stop = threading.Event()
     with told():
         settings = read_settings()
         context = open_context()
         app = make_app(settings)
-    threads = [threading.Thread(target=tasks.run_scheduler, args=(app, lambda: context, stop), daemon=True)]
+        server = Server(settings, lambda: context, host, port) if serve and not until_idle else None
+    threads = [
+        threading.Thread(target=tasks.run_scheduler, args=(app, lambda: context, stop), daemon=True),
+        threading.Thread(target=tasks.run_courier, args=(lambda: context, stop), daemon=True),
+    ]
     if until_idle:
         threads.append(threading.Thread(target=_stop_when_idle, args=(app, context, stop), daemon=True))
+    if server:
+        threads.append(threading.Thread(target=server.run, daemon=True))
+        err.print(f"The API, with a page to try it on: {server.url}/docs", soft_wrap=True)
     err.print("Running. Ctrl-C ends it after the task in hand.")
     for thread in threads:
         thread.start()
@@ -45,6 +62,8 @@ def run(
         _start_worker(app, "solo")
     finally:
         stop.set()
+        if server:
+            server.stop()
         for thread in threads:
             thread.join(timeout=10)
 
@@ -95,8 +114,23 @@ def worker(
     _start_worker(make_app(settings), "prefork", concurrency)
 
 
+def intake() -> None:
+    """Take sends from the CRM's own task queue (BOUNCE_WORKER_CRM_BROKER); for a CRM that runs Celery and no HTTP."""
+    from worker.config import MEMORY_BROKER
+    from worker.crm_intake import make_intake
+    from worker.wiring import lazy_context
+
+    with told():
+        settings = read_settings()
+        broker = settings.crm_broker or settings.broker_url
+        if broker == MEMORY_BROKER:
+            fail("Set BOUNCE_WORKER_CRM_BROKER to the broker of the CRM's task queue.")
+        open_context().engine.dispose()  # problems with database or keys show here
+    _start_worker(make_intake(broker, settings.sends_queue, lazy_context(settings)), "solo")
+
+
 def scheduler() -> None:
-    """Run a scheduler: makes due inboxes' tasks, and sweeps up what a broker lost. Any number may run."""
+    """Run a scheduler: makes due inboxes' tasks, sweeps up what a broker lost, calls webhooks. Any number may run."""
     from worker import tasks
     from worker.app import make_app
 
@@ -108,38 +142,26 @@ def scheduler() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    courier = threading.Thread(target=tasks.run_courier, args=(lambda: context, stop), daemon=True)
+    courier.start()
     tasks.run_scheduler(make_app(settings), lambda: context, stop)
+    courier.join(timeout=20)
 
 
-def web(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
-) -> None:
-    """Serve HTTP: where people come back from signing in, and where providers ring. Put it behind a proxy with TLS.
+def web(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """Serve HTTP: the API, where people come back from signing in, and where providers ring. Put TLS before it.
 
     Example: bounce-worker web --host 0.0.0.0 --port 8000
     """
-    import uvicorn
-
-    from worker.web import make_web
+    from worker.cli.serve import Server
     from worker.wiring import lazy_context
 
     with told():
         settings = read_settings()
         open_context().engine.dispose()  # problems with database or keys show here
-    # No access log: addresses hold codes. Who the proxy says is calling decides nothing here.
-    config = uvicorn.Config(
-        make_web(settings, lazy_context(settings)),
-        host=host,
-        port=port,
-        access_log=False,
-        log_level="warning",
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=20,
-        limit_concurrency=200,
-    )
-    uvicorn.Server(config).run()
+        server = Server(settings, lazy_context(settings), host, port)
+    err.print(f"Serving {server.url}", soft_wrap=True)
+    server.run()
 
 
 def poll(

@@ -18,7 +18,7 @@ from worker.pipeline.doorbells import Call, gmail_called, graph_called, renew_do
 from worker.pipeline.notify import notify
 from worker.pipeline.poll import Polled, claim, claim_due, poll
 from worker.pipeline.process import process
-from worker.pipeline.register import Refused, Registered, idle, register, sweep, take
+from worker.pipeline.register import Refused, Registered, idle, register, sweep, take, take_message
 from worker.pipeline.webhooks import call_webhooks, number_events, test_webhook
 
 __all__ = [
@@ -42,5 +42,6 @@ __all__ = [
     "renew_doorbells",
     "sweep",
     "take",
+    "take_message",
     "test_webhook",
 ]

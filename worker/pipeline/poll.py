@@ -14,7 +14,7 @@ from worker.heal import author_of
 from worker.pipeline.context import LONG_ENOUGH, TURN, Context
 from worker.pipeline.reconcile import reconcile
 from worker.screen import screen
-from worker.store import bounces, inboxes, notices
+from worker.store import attention, bounces, inboxes, notices
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 
@@ -26,6 +26,8 @@ REREAD: Final = timedelta(days=7)
 """How far before the last complete reading an inbox is read again when its cursor is lost."""
 
 
+FAILURES: Final = 8
+"""After so many failures in a row, about an hour, a person is told, whatever the reason."""
 SOON: Final = timedelta(days=3)
 """How long before a sign-in ends for good a person is told: some last only for a week."""
 
@@ -121,6 +123,8 @@ def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, relea
         values["lease_until"] = now + schedule.LEASE
     with writing(context.engine) as connection:
         inboxes.save_fenced(connection, inbox.id, lease_token, **values)
+        if values["attention"] and values["attention"] != inbox.attention:
+            attention.tell(connection, inbox, inbox.state, str(values["attention"]), now)
         known = bounces.with_standing(connection, inbox.account, filter(None, map(author_of, page.envelopes)))
         maybe = [each for each in page.envelopes if page.prefiltered or screen(each) or author_of(each) in known]
         refs = [(envelope.ref, envelope.thread_id, envelope.received_at) for envelope in maybe]
@@ -150,6 +154,8 @@ def _poll_failed(context: Context, inbox: Inbox, lease_token: int, error: Except
     try:
         with writing(context.engine) as connection:
             inboxes.save_fenced(connection, inbox.id, lease_token, **values)
+            if isinstance(error, AuthRequired) or inbox.failures + 1 == FAILURES:
+                attention.tell(connection, inbox, str(values.get("state", inbox.state)), sentence, now)
     except inboxes.StaleLease:
         pass
     return sentence

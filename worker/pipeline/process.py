@@ -15,7 +15,7 @@ from worker.identity import report_digest
 from worker.judge import VERDICT_KINDS
 from worker.match import keys
 from worker.pipeline.context import LONG_ENOUGH, TURN, Context
-from worker.store import inboxes, ledger, notices, raw
+from worker.store import attention, inboxes, ledger, notices, raw
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.notices import Notice, NoticeState
@@ -83,8 +83,8 @@ def _wait_for_inbox(context: Context, inbox: Inbox, ids: Sequence[int], error: C
         if isinstance(error, Throttled):  # whoever asks for patience isn't polled meanwhile either
             until = schedule.after_failure(now, inbox.failures, error, context.chance)
             inboxes.put_off(connection, inbox.id, until, str(error))
-        if isinstance(error, AuthRequired):
-            inboxes.change(connection, inbox.id, state=InboxState.NEEDS_ATTENTION, attention=str(error))
+        if isinstance(error, AuthRequired) and inboxes.stop(connection, inbox.id, str(error)):
+            attention.tell(connection, inbox, InboxState.NEEDS_ATTENTION, str(error), now)
 
 
 def _read_one(context: Context, connector: Connector, inbox: Inbox, notice: Notice, read_by: str) -> ledger.Read:

@@ -1,13 +1,14 @@
 """What the CRM sent, and what no queue knows of any more."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from worker import entry
 from worker.domain import SentEmail
 from worker.intake import InvalidSend, parse_send
 from worker.pipeline.context import TURN, Context, batches
-from worker.store import inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends, webhooks
+from worker.store import accounts, inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends, webhooks
 from worker.store.database import reading, writing
 
 SENDS_AT_ONCE = 1_000
@@ -119,6 +120,26 @@ def _without_contradictions(
         seen[send.account, send.id] = send if before is None else before.completed_by(send)
         kept.append(send)
     return kept, refused
+
+
+def take_message(context: Context, rows: Sequence[object], message_id: str) -> Registered:
+    """Register sends that came by the CRM's queue; what is refused is told as an event, for nobody waits for an answer.
+
+    Each row names its account. A message that is delivered again tells the same event again, under the same id.
+    """
+    done = take(context, list(enumerate(rows)))
+    by_account: dict[str, list[dict[str, Any]]] = {}
+    for each in done.refused:
+        given = rows[each.row]
+        account = given.get("account") if isinstance(given, Mapping) else None
+        if isinstance(account, str):
+            by_account.setdefault(account, []).append(asdict(each))
+    told = [entry.refused_sends_event(account, told, message_id) for account, told in sorted(by_account.items())]
+    now = context.now()
+    with writing(context.engine) as connection:
+        known = [event for event in told if accounts.exists(connection, event["account"])]
+        outbox.add(connection, [(event["id"], event["account"], event["type"], event) for event in known], now)
+    return done
 
 
 def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:

@@ -104,6 +104,13 @@ def change(connection: Connection, inbox_id: str, **values: object) -> None:
     connection.execute(sa.update(inboxes).where(inboxes.c.id == inbox_id).values(**values))
 
 
+def stop(connection: Connection, inbox_id: str, what_to_do: str) -> bool:
+    """Read an inbox no more until a person has looked at it; return whether it was read until now."""
+    active = inboxes.c.id == inbox_id, inboxes.c.state == InboxState.ACTIVE
+    values = {"state": InboxState.NEEDS_ATTENTION, "attention": what_to_do}
+    return bool(connection.execute(sa.update(inboxes).where(*active).values(values)).rowcount)
+
+
 def remove(connection: Connection, inbox_id: str) -> None:
     """Forget an inbox, its credentials and its notices; what is on timelines stays."""
     connection.execute(sa.delete(inboxes).where(inboxes.c.id == inbox_id))
