@@ -92,7 +92,8 @@ class BounceWorker:
 
     def __init__(self, url: str, key: str, *, timeout: float = 30.0, account: str | None = None) -> None:
         self._url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=timeout))
+        self._pool = urllib3.PoolManager(retries=False)
+        self._timeout = timeout
         self._headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         if account is not None:
             self._headers["Bounce-Account"] = account  # an operator's key speaks for the account that it names
@@ -189,7 +190,7 @@ class BounceWorker:
         tries: int = TRIES,
     ) -> Any:  # noqa: ANN401 - JSON
         headers = self._headers | ({"Content-Type": kind} if kind else {})
-        more = {"timeout": timeout} if timeout else {}
+        limit = urllib3.Timeout(total=timeout or self._timeout)
         for turn in range(1, tries + 1):
             try:
                 answer = self._pool.request(
