@@ -194,7 +194,7 @@ class BounceWorker:
         for turn in range(1, tries + 1):
             try:
                 answer = self._pool.request(
-                    method, self._url + path, body=body, headers=headers, redirect=False, **more
+                    method, self._url + path, body=body, headers=headers, redirect=False, timeout=limit
                 )
             except urllib3.exceptions.HTTPError as error:
                 if turn == tries:
