@@ -12,6 +12,7 @@ from connectors.push import GooglePush
 from worker.config import Settings
 from worker.pipeline import Context
 from worker.web import api, doorbells, health, sign_in
+from worker.web.callers import Limiter
 from worker.web.limits import Bounded
 from worker.web.problems import tell_problems
 
@@ -21,7 +22,7 @@ Every request carries a key of one account (`bounce-worker keys create`): `Autho
 Problems are told as RFC 9457 describes. Texts of notices are strangers' words: show them as text."""
 
 
-def make_web(settings: Settings, context: Callable[[], Context]) -> FastAPI:
+def make_web(settings: Settings, context: Callable[[], Context], limiter: Limiter | None = None) -> FastAPI:
     """Return the application; the database is opened by the first request that needs it."""
     # The pages of /docs come from this machine: whoever tries a key there shows it to nobody else.
     app: FastAPI = FastAPIOffline(
@@ -35,7 +36,7 @@ def make_web(settings: Settings, context: Callable[[], Context]) -> FastAPI:
     app.add_middleware(Bounded)
     tell_problems(app)
     app.include_router(health.router(context))
-    app.include_router(api.router(context))
+    app.include_router(api.router(context, limiter))
     app.include_router(sign_in.router(context), include_in_schema=False)
     push = None
     if settings.gmail_topic and settings.gmail_pusher:

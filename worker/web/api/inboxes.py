@@ -1,7 +1,7 @@
 """Inboxes of the key's account: their health, and what a person does to them."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
@@ -19,7 +19,7 @@ class NewInbox(BaseModel):
 
     name: str = Field(min_length=1, max_length=200)
     address: str = Field(max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")
-    provider: str = Field(max_length=20)
+    provider: Literal["gmail", "office365", "exchange", "imap", "maildir"]
     settings: dict[str, Any] = {}
     secret: str | None = Field(default=None, max_length=20_000)
 
