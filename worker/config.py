@@ -26,6 +26,7 @@ VARIABLES: Final = {
     "BOUNCE_WORKER_CRM_TASK": "the CRM's Celery task that takes events (default: none; they wait in the feed)",
     "BOUNCE_WORKER_CRM_QUEUE": "queue of that task (default: crm)",
     "BOUNCE_WORKER_CRM_BROKER": "broker of that queue, and of the sends that `intake` takes (default: REDIS_URL)",
+    "BOUNCE_WORKER_WEBHOOK_CA": "file with the certificate authority of a private CRM that webhooks call",
     "BOUNCE_WORKER_SENDS_QUEUE": "queue from which `intake` takes sends (default: bounce-sends)",
 }
 """Every variable that is read, and what it is for: the help text prints this."""
@@ -56,6 +57,7 @@ class Settings:
     crm_queue: str = "crm"
     crm_broker: str | None = None
     sends_queue: str = "bounce-sends"
+    webhook_ca: str | None = None
 
     @property
     def call_us_at(self) -> Mapping[str, str]:
@@ -107,6 +109,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         crm_task=environment.get("BOUNCE_WORKER_CRM_TASK") or None,
         crm_queue=environment.get("BOUNCE_WORKER_CRM_QUEUE") or "crm",
         crm_broker=environment.get("BOUNCE_WORKER_CRM_BROKER") or None,
+        webhook_ca=environment.get("BOUNCE_WORKER_WEBHOOK_CA") or None,
         sends_queue=environment.get("BOUNCE_WORKER_SENDS_QUEUE") or "bounce-sends",
     )
 

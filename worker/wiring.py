@@ -58,6 +58,7 @@ def make_context(settings: config.Settings) -> Context:
         subscriber=open_subscriber,
         call_us_at=settings.call_us_at,
         webhook_dial=lambda is_trusted: dial if is_trusted else settings.guard,
+        webhook_ca=settings.webhook_ca,
         deliver=_crm_queue(settings),
         poll_every=settings.poll_every,
         keep_raw=settings.keep_raw,

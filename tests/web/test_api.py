@@ -94,7 +94,10 @@ def test_an_address_is_lifted_and_that_is_taken_back_and_the_trail_tells_who(api
     (row,) = ok(api.post("/v1/email-status", json={"addresses": [BOB]}))["data"]
     assert row["status"] == "previously_bounced_in_account"
     trail = ok(api.get("/v1/trail", params={"address": BOB}))["data"]
-    assert [(each["kind"], each["why"]) for each in trail][2:] == [("unbounced", "he called"), ("undone", "another Bob")]
+    assert [(each["kind"], each["why"]) for each in trail][2:] == [
+        ("unbounced", "he called"),
+        ("undone", "another Bob"),
+    ]
     assert trail[2]["by"].startswith("API key crm (")
     assert api.post("/v1/decisions/nope/undo", json={"why": "x"}).status_code == 404
     assert api.post("/v1/unbounces", json={"address": BOB}).status_code == 422
@@ -142,7 +145,10 @@ def test_inboxes_are_connected_paused_resumed_and_removed(api: TestClient, world
     [
         ({"provider": "pop3"}, "provider"),
         ({"provider": "maildir", "settings": {"path": "/etc"}}, "Only the operator may connect a folder"),
-        ({"settings": {"host": "h.example", "username": "i", "ca_file": "/etc/shadow"}}, "Only the operator may choose"),
+        (
+            {"settings": {"host": "h.example", "username": "i", "ca_file": "/etc/shadow"}},
+            "Only the operator may choose",
+        ),
         ({"settings": {"host": "h.example", "username": "i", "read_timeout": 9e9}}, "Only the operator may choose"),
         ({"settings": {"host": ["h"], "username": "i"}}, "host can't be"),
         ({"settings": {"host": "h.example", "username": "i", "port": "993"}}, "port can't be"),

@@ -61,9 +61,14 @@ def headers_of(event_id: str, body: str, secrets: Sequence[str], now: datetime) 
     }
 
 
-def call(url: str, headers: Mapping[str, str], body: str, dial: Dial, *, plain: bool = False) -> Result:
+def call(
+    url: str, headers: Mapping[str, str], body: str, dial: Dial, *, plain: bool = False, ca_file: str | None = None
+) -> Result:
     """Post an event. No redirect is followed; `plain` says that http will do."""
-    http = Http(dial, call_limit=CALL_LIMIT, plain=plain)
+    try:
+        http = Http(dial, ca_file, call_limit=CALL_LIMIT, plain=plain)
+    except ConnectorError as error:
+        return Result(outcome=Outcome.FAILED, problem=str(error))
     try:
         answer = http.ask("POST", url, headers, body.encode(), limit=ANSWER_LIMIT, cut=True)
     except ConnectorError as error:

@@ -38,6 +38,8 @@ class Context:
     """By provider: what it is to call when mail comes."""
     webhook_dial: Callable[[bool], Dial] = lambda _: dial
     """By whether the operator named the host."""
+    webhook_ca: str | None = None
+    """The certificate authority of a private CRM, besides the public ones."""
     deliver: Callable[[str, Mapping[str, Any]], None] | None = None
     poll_every: timedelta = timedelta(minutes=2)
     keep_raw: timedelta | None = timedelta(days=30)

@@ -85,7 +85,7 @@ def _call(context: Context, each: Call) -> Result:
     body = body_of(each.delivery.payload)
     headers = headers_of(each.delivery.event_id, body, each.secrets, context.now())
     dial = context.webhook_dial(each.webhook.trusted)
-    return call(each.webhook.url, headers, body, dial, plain=each.webhook.trusted)
+    return call(each.webhook.url, headers, body, dial, plain=each.webhook.trusted, ca_file=context.webhook_ca)
 
 
 def _settle(context: Context, results: Sequence[tuple[Call, Result]]) -> None:
