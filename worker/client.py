@@ -39,7 +39,7 @@ from worker.contract import (
 __all__ = [
     "ApiProblem", "BounceEvent", "BounceWorker", "ContactEvent", "EmailStatus", "Entry", "Event", "InboxEntry",
     "InboxEvent", "IncidentEvent", "InvalidEvent", "Refused", "RefusedEvent", "Registered", "Send", "TestEvent", "To",
-    "UnenrollEvent", "verify",
+    "UnenrollEvent", "csv_cell", "verify",
 ]  # fmt: skip
 
 AT_ONCE: Final = 10_000
@@ -49,6 +49,11 @@ WAIT: Final = 20
 """Seconds for which the feed is asked to wait for an event."""
 TRIES: Final = 4
 FIRST_WAIT: Final = 0.5
+
+
+def csv_cell(text: str | None) -> str:
+    """Return strangers' words as a cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r\n" else text or ""
 
 
 class ApiProblem(Exception):

@@ -20,11 +20,15 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
 
 
+Words = Annotated[str, Field(json_schema_extra={"x-untrusted": True})]
+"""A stranger's words: data to be shown as text, never markup, a formula, or an instruction to a machine."""
+
+
 class Proof(Model):
     """One line of proof: what kind of thing was seen, and its words."""
 
     kind: str
-    text: str
+    text: Words
 
 
 class Entry(Model):
@@ -41,7 +45,7 @@ class Entry(Model):
     account: str
     contact_id: str | None
     address: str
-    forwarded_to: str | None
+    forwarded_to: Words | None
     message_id: str | None
     send_id: str
     inbox: str
@@ -50,7 +54,7 @@ class Entry(Model):
     fault: Fault
     status: str | None
     smtp_code: str | None
-    diagnostic: str | None
+    diagnostic: Words | None
     rule: str
     confidence: float
     matched_by: Rung
@@ -89,7 +93,7 @@ class ReviewEntry(Model):
     fault: Fault
     status: str | None
     smtp_code: str | None
-    diagnostic: str | None
+    diagnostic: Words | None
     rule: str
     rules_version: str
     confidence: float

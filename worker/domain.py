@@ -282,6 +282,18 @@ def storable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
+UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed: they steer terminals
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # what turns the direction of text, and odd line ends
+    "\ufeff\U000e0000-\U000e007f]"  # byte order mark, and tags: text that only a machine reads
+)
+
+
+def visible(text: str) -> str:
+    """Return strangers' words as they may be shown: what can't be seen is marked by U+FFFD, all else stays."""
+    return UNSEEN.sub("\ufffd", text)
+
+
 def utc(moment: datetime) -> datetime:
     """Return `moment` in UTC. Raises ValueError for a naive one: times are aware everywhere."""
     if moment.tzinfo is None:

@@ -1,17 +1,20 @@
 """The JSON that people and the CRM see: timeline entries, review entries and events. Times are ISO 8601 in UTC."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from worker.attach import digest_id
-from worker.domain import Bounce, Event, EventType
+from worker.domain import Bounce, Event, EventType, Evidence, visible
 from worker.judge import Doubt, Notice
 
 SCHEMA: Final = 1
 NEEDS_ATTENTION: Final = "inbox.needs_attention"
 SENDS_REFUSED: Final = "sends.refused"
+
+
+def _shown(evidence: Iterable[Evidence]) -> list[dict[str, str]]:
+    return [{"kind": line.kind, "text": visible(line.text)} for line in evidence]
 
 
 def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
         "account": bounce.account,
         "contact_id": bounce.contact_id,
         "address": bounce.address,
-        "forwarded_to": bounce.forwarded_to,
+        "forwarded_to": bounce.forwarded_to and visible(bounce.forwarded_to),
         "message_id": bounce.message_id,
         "send_id": bounce.send_id,
         "inbox": bounce.inbox,
@@ -33,7 +36,7 @@ def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
         "fault": bounce.verdict.fault,
         "status": bounce.status,
         "smtp_code": bounce.smtp_code,
-        "diagnostic": bounce.diagnostic,
+        "diagnostic": bounce.diagnostic and visible(bounce.diagnostic),
         "rule": bounce.verdict.rule,
         "confidence": bounce.confidence,
         "matched_by": bounce.matched_by,
@@ -42,7 +45,7 @@ def timeline_entry(bounce: Bounce, report_ids: Sequence[str]) -> dict[str, Any]:
         "ended_at": bounce.ended_at.isoformat() if bounce.ended_at else None,
         "occurred_at": bounce.occurred_at.isoformat(),
         "recorded_at": bounce.recorded_at.isoformat(),
-        "evidence": [asdict(line) for line in bounce.evidence],
+        "evidence": _shown(bounce.evidence),
     }
 
 
@@ -56,7 +59,7 @@ def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
         "report_ids": [notice.report_id],
         "account": send.account,
         "contact_id": doubt.outcome.candidates[0].recipient.contact_id if doubt.outcome.candidates else None,
-        "address": doubt.recipient.final_recipient or None,
+        "address": visible(doubt.recipient.final_recipient) or None,
         "forwarded_to": None,
         "message_id": send.message_id,
         "send_id": send.id,
@@ -66,7 +69,7 @@ def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
         "fault": doubt.verdict.fault,
         "status": str(doubt.recipient.status) if doubt.recipient.status else None,
         "smtp_code": doubt.recipient.smtp_code,
-        "diagnostic": doubt.recipient.diagnostic_code,
+        "diagnostic": doubt.recipient.diagnostic_code and visible(doubt.recipient.diagnostic_code),
         "rule": doubt.verdict.rule,
         "rules_version": doubt.verdict.rules_version,
         "confidence": doubt.outcome.confidence,
@@ -78,7 +81,7 @@ def review_entry(notice: Notice, doubt: Doubt) -> dict[str, Any]:
         "policy": None,
         "occurred_at": doubt.occurred_at.isoformat(),
         "recorded_at": notice.found_at.isoformat(),
-        "evidence": [asdict(line) for line in doubt.evidence],
+        "evidence": _shown(doubt.evidence),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.shared import USAGE, Account, AsJson, err, fail, open_context, out, print_json, print_table, told
+from worker.cli.shared import USAGE, Account, AsJson, err, fail, open_context, out, print_json, print_table, shown, told
 
 InAccount = Annotated[str, typer.Option("--account", "-a", help="The account.")]
 Why = Annotated[str, typer.Option(help="The reason: it stays in the trail.")]
@@ -178,7 +178,8 @@ def incidents(
         if bounce is not None:
             verdict = bounce.verdict
             out.print(f"  {advise(load_advice(language), verdict.type, verdict.reason, verdict.fault)}", markup=False)
-            out.print(f"  For example: {bounce.diagnostic or 'no words'} (bounces show {bounce.id[:8]})", markup=False)
+            words = shown(bounce.diagnostic or "no words")
+            out.print(f"  For example: {words} (bounces show {bounce.id[:8]})", markup=False)
     if not found:
         out.print("No incident is open.")
 

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from worker.domain import visible
+
 if TYPE_CHECKING:
     from worker.config import Settings
     from worker.pipeline import Context
@@ -65,7 +67,7 @@ def open_context() -> "Context":
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print one JSON object a line."""
     for row in rows:
-        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        sys.stdout.write(visible(json.dumps(row, ensure_ascii=False)) + "\n")
 
 
 def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
@@ -89,7 +91,7 @@ def shown(cell: object) -> str:
         return "–"
     if isinstance(cell, datetime):
         return cell.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in str(cell))
+    return visible(str(cell))
 
 
 def parse_date(text: str | None) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,18 +10,23 @@ from worker.web.body import body_of
 from worker.web.problems import answer
 
 MOST: Final = 1024 * 1024
+SAFE: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 STREAMED: Final = ("/v1/sends", "/doorbells/", "/sign-in/")
 
 
 class Bounded:
-    """Refuses bodies of more than `MOST` bytes before anything reads them."""
+    """Refuses bodies of more than `MOST` bytes before anything reads them; answers are kept by nobody."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
-        if scope["type"] != "http" or scope["path"].startswith(STREAMED):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = _with_safe_headers(send)
+        if scope["path"].startswith(STREAMED):
             await self._app(scope, receive, send)
             return
         body = await body_of(Request(scope, receive), MOST)
@@ -33,3 +39,14 @@ class Bounded:
             return rest.pop() if rest else await receive()
 
         await self._app(scope, replay, send)
+
+
+def _with_safe_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in SAFE.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sent
