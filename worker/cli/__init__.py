@@ -4,7 +4,8 @@ import typer
 
 from worker.cli import crm, decide, inbox, keys, operate, people, run, scan, webhooks
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# Plain help texts: laying them out by rich takes longer than all else that --help does.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback()

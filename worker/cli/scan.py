@@ -1,6 +1,5 @@
 """`bounce-worker scan`: a dry run over a mailbox or a folder; nothing is written."""
 
-import mailbox
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import track
 
 from worker.cli.shared import (
     USAGE,
@@ -105,7 +103,9 @@ def _from_path(path: Path) -> Iterator[tuple[str, bytes]]:
         return
     else:
         fail(f"{path} does not exist.", USAGE)
-    for file in track(files, "Reading", console=err, transient=True):
+    from rich.progress import track
+
+    for file in track(files, "Reading", console=err.console, transient=True):
         yield _read(file)
 
 
@@ -115,8 +115,12 @@ def _read(file: Path) -> tuple[str, bytes]:
 
 
 def _from_mbox(path: Path) -> Iterator[tuple[str, bytes]]:
+    import mailbox
+
+    from rich.progress import track
+
     box = mailbox.mbox(path, create=False)
-    for key in track(box.keys(), "Reading", console=err, transient=True):
+    for key in track(box.keys(), "Reading", console=err.console, transient=True):
         yield f"{path}:{key}", box.get_bytes(key)[:MESSAGE_BYTES]
 
 

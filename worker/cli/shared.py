@@ -6,15 +6,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
-
-from worker.domain import visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from worker.config import Settings
     from worker.pipeline import Context
 
@@ -24,8 +23,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a li
 FAILED: Final = 1
 USAGE: Final = 2
 
-out = Console(soft_wrap=False, highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class Printer:
+    """A console that is made when something is printed: a help text needs none, and should come at once."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
+
+    @cached_property
+    def console(self) -> "Console":
+        """The console itself."""
+        from rich.console import Console
+
+        return Console(stderr=self._stderr, highlight=False)
+
+    def print(self, *objects: object, **how: Any) -> None:  # noqa: ANN401 - as Console.print takes it
+        """Print as rich's console does."""
+        self.console.print(*objects, **how)
+
+
+out = Printer()
+err = Printer(stderr=True)
 
 
 @contextmanager
@@ -66,12 +84,15 @@ def open_context() -> "Context":
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print one JSON object a line."""
+    from worker.domain import visible
+
     for row in rows:
         sys.stdout.write(visible(json.dumps(row, ensure_ascii=False)) + "\n")
 
 
 def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
     """Print a table, or the sentence `empty` where there are no rows. Cells are data: no markup is read in them."""
+    from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, title_justify="left", header_style="bold")
@@ -91,6 +112,8 @@ def shown(cell: object) -> str:
         return "–"
     if isinstance(cell, datetime):
         return cell.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    from worker.domain import visible
+
     return visible(str(cell))
 
 
