@@ -3,8 +3,9 @@
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote_from_bytes
@@ -58,13 +59,29 @@ def read(folder: Path, name: str, count: int) -> bytes:
 
     Raises `FileNotFoundError` where it is gone.
     """
-    for _ in range(2):  # it may be renamed between our look and our reading
-        for path in [entry.path for entry in _entries(folder) if _stable_name(entry.name) == name]:
+    for look in (_remembered, _listed, _listed):  # it may be renamed between our look and our reading
+        if (path := look(folder).get(name)) is not None:
             try:
                 return read_file(path, count)
             except FileNotFoundError:
                 continue
     raise FileNotFoundError(name)
+
+
+def _remembered(folder: Path) -> Mapping[str, str]:
+    """Return a folder's files as last listed, if it hasn't changed: a large one is not listed for each message."""
+    places = [folder / each for each in SUBFOLDERS]
+    return _listed_at(folder, tuple(place.stat().st_mtime_ns if place.is_dir() else 0 for place in places))
+
+
+@lru_cache(maxsize=2)
+def _listed_at(folder: Path, _changed_at: tuple[int, ...]) -> Mapping[str, str]:
+    return _listed(folder)
+
+
+def _listed(folder: Path) -> Mapping[str, str]:
+    # Of a file that is listed twice, as it moves from new to cur, the later place counts.
+    return {_stable_name(entry.name): entry.path for entry in _entries(folder)}
 
 
 def read_file(path: str, count: int) -> bytes:

@@ -279,6 +279,8 @@ class Match:
 
 def storable(text: str) -> str:
     """Return `text` as every database takes it: without NUL and lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 

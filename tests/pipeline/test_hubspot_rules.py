@@ -10,7 +10,7 @@ from tests.fakes.sends import sent
 from tests.fakes.world import World
 from worker import everywhere, pipeline
 from worker.domain import SendKind
-from worker.everywhere import IN_ACCOUNT, OK
+from worker.everywhere import BOUNCED, IN_ACCOUNT, OK
 
 OLD, NEW = "bob@customer.example", "bob@new.example"
 AWAY = (
@@ -58,7 +58,7 @@ def test_a_hard_bounce_excludes_the_address_whatever_its_reason(written: World, 
 
 def test_a_soft_bounce_excludes_nobody(written: World):
     failed(written, "smtp; 450 4.2.1 The user is receiving mail too quickly", "4.2.1")
-    assert status(written, OLD) == OK
+    assert status(written, OLD) == BOUNCED
 
 
 def test_what_is_pending_for_72_hours_is_a_soft_bounce(written: World):

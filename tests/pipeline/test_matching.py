@@ -37,7 +37,7 @@ def test_a_send_that_is_registered_after_its_notice_finds_it(world: World):
     world.inbox()
     world.deliver(dsn())
     assert world.work() == {"unmatched": 1}
-    assert pipeline.register(world.context, [sent(1)]) == 1
+    assert pipeline.register(world.context, [sent(1)]).requeued == 1
     assert world.work() == {"attached": 1}
     assert len(world.timeline()) == 1
 
@@ -134,7 +134,7 @@ def test_a_separate_notice_that_came_before_its_send_is_found_by_its_recipient(w
     world.inbox()
     world.deliver(separate_notice("Quarterly offer for Bob"))
     assert world.work() == {"unmatched": 1}
-    assert pipeline.register(world.context, [sent(1, subject="Quarterly offer for Bob")]) == 1
+    assert pipeline.register(world.context, [sent(1, subject="Quarterly offer for Bob")]).requeued == 1
     assert world.work() == {"attached": 1}
 
 
@@ -144,5 +144,5 @@ def test_three_thousand_sends_are_registered_at_once_and_the_notice_that_waits_f
     assert world.work() == {"unmatched": 1}
     others = [sent(number, f"p{number}@customer.example") for number in range(3_000)]
     meant = sent(9_999, subject="Quarterly offer for Bob")
-    assert pipeline.register(world.context, [*others, meant]) == 1
+    assert pipeline.register(world.context, [*others, meant]).requeued == 1
     assert world.work() == {"attached": 1}

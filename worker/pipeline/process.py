@@ -156,7 +156,8 @@ def _settle_alone(context: Context, inbox: Inbox, item: ledger.Read) -> dict[Not
 def _try_again_later(context: Context, notice: Notice, reason: str) -> dict[NoticeState, int]:
     with writing(context.engine) as connection:
         if notice.attempts + 1 >= ATTEMPTS:
-            notices.settle(connection, notice.id, NoticeState.QUARANTINED, reason=reason)
+            ended = notices.Ended(notice_id=notice.id, state=NoticeState.QUARANTINED, reason=reason)
+            notices.settle(connection, [ended])
             return {NoticeState.QUARANTINED: 1}
         notices.wait(connection, [notice.id], reason, context.now() + TURN, tried=True)
         return {}

@@ -1,7 +1,6 @@
 """Reports, bounces, timelines and the state of addresses."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -88,7 +87,9 @@ def load(connection: Connection, account: str, ids: Iterable[str]) -> list[Bounc
 
 def with_standing(connection: Connection, account: str, keys: Iterable[str]) -> set[str]:
     """Return those of some addresses of which a bounce stands."""
-    where = bounces.c.account == account, bounces.c.address_key.in_(sorted(keys)), bounces.c.ended_by.is_(None)
+    if not (wanted := sorted(keys)):
+        return set()
+    where = bounces.c.account == account, bounces.c.address_key.in_(wanted), bounces.c.ended_by.is_(None)
     return set(connection.execute(sa.select(bounces.c.address_key).where(*where).distinct()).scalars())
 
 
@@ -280,10 +281,11 @@ def _behind(moment: sa.Column[Any], name: sa.Column[Any], after: tuple[datetime,
 
 
 def _row(bounce: Bounce) -> dict[str, Any]:
-    values = asdict(bounce)
-    values |= values.pop("verdict")
-    del values["matched_text"], values["verified"]  # unverified verdicts wait for a person and are no bounces
-    return values | {"address_key": address_key(bounce.address)}
+    values: dict[str, Any] = {name: getattr(bounce, name) for name in Bounce.__slots__ if name != "verdict"}
+    # Unverified verdicts wait for a person and are no bounces.
+    verdict = {name: getattr(bounce.verdict, name) for name in ("type", "reason", "fault", "rule", "rules_version")}
+    evidence = [{"kind": line.kind, "text": line.text} for line in bounce.evidence]
+    return values | verdict | {"evidence": evidence, "address_key": address_key(bounce.address)}
 
 
 def _bounce(row: RowMapping) -> Bounce:

@@ -1,7 +1,6 @@
 """The facts of which bounces are made: added, never changed. What a fold makes of them is in `bounces`."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -98,7 +97,7 @@ def _row(fact: Fact) -> dict[str, Any]:
 
 def _spoken(bounce: Bounce) -> dict[str, Any]:
     verdict = {name: getattr(bounce.verdict, name) for name in JUDGED}
-    evidence = {"evidence": [asdict(line) for line in bounce.evidence]}
+    evidence = {"evidence": [{"kind": line.kind, "text": line.text} for line in bounce.evidence]}
     return {name: getattr(bounce, name) for name in SPOKEN} | verdict | evidence
 
 

@@ -7,26 +7,38 @@ without each other's facts.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from sqlalchemy.engine import Connection
 
 from worker import entry
 from worker.attach import address_events, address_state, digest_id, events, standing
-from worker.domain import AccountRules, AddressState, Bounce, Event, Fact
+from worker.domain import AccountRules, AddressState, Bounce, Event, Fact, SentEmail
 from worker.incidents import is_senders
 from worker.store import accounts, bounces, everywhere, facts, incidents, outbox, sends
 from worker.store.keyring import Digester
 
 
-def record(connection: Connection, account: str, new: Sequence[Fact], digest: Digester, now: datetime) -> int:
-    """Keep facts of one account and fold what they touch; return how many bounces changed."""
+def record(
+    connection: Connection,
+    account: str,
+    new: Sequence[Fact],
+    digest: Digester,
+    now: datetime,
+    *,
+    emails: Mapping[str, SentEmail] = MappingProxyType({}),
+) -> int:
+    """Keep facts of one account and fold what they touch; return how many bounces changed.
+
+    `emails` are those, by id, that the caller has loaded already.
+    """
     if not new:
         return 0
     keys = {fact.address for fact in new}
     before = bounces.hold_addresses(connection, account, keys, now)
     facts.add(connection, new)
     rows = bounces.of_addresses(connection, account, keys)
-    return _fold(connection, account, rows, before, _causes(new, rows), digest, now)
+    return _fold(connection, account, rows, before, _causes(new, rows), emails, digest, now)
 
 
 def refold(connection: Connection, account: str, due: Iterable[Bounce], digest: Digester, now: datetime) -> int:
@@ -35,7 +47,7 @@ def refold(connection: Connection, account: str, due: Iterable[Bounce], digest: 
     keys = {bounces.key_of(bounce) for bounce in waiting}
     before = bounces.hold_addresses(connection, account, keys, now)
     rows = bounces.of_addresses(connection, account, keys)
-    return _fold(connection, account, rows, before, {bounce.id: "time" for bounce in waiting}, digest, now)
+    return _fold(connection, account, rows, before, {bounce.id: "time" for bounce in waiting}, {}, digest, now)
 
 
 def _causes(new: Sequence[Fact], rows: Mapping[str, Bounce]) -> dict[str, str]:
@@ -56,6 +68,7 @@ def _fold(
     rows: dict[str, Bounce],
     before: Mapping[str, AddressState],
     causes: Mapping[str, str],
+    loaded: Mapping[str, SentEmail],
     digest: Digester,
     now: datetime,
 ) -> int:
@@ -63,7 +76,7 @@ def _fold(
     known: dict[str | None, list[Fact]] = {}
     for fact in facts.of_bounces(connection, account, causes, before):
         known.setdefault(fact.bounce_id, []).append(fact)
-    emails = sends.load(connection, account, _emails(known, rows, causes))
+    emails = dict(loaded) | sends.load(connection, account, _emails(known, rows, causes) - loaded.keys())
     changed: dict[str, Bounce] = {}
     happened: list[Event] = []
     for name, cause in sorted(causes.items()):

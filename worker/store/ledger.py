@@ -65,11 +65,10 @@ def settle(
     """
     held = {notice.id for notice in notices.lock_pending(connection, [item.notice.id for item in read])}
     mine = [item for item in read if item.notice.id in held]
-    ended: Counter[NoticeState] = Counter()
+    ended: list[notices.Ended] = []
 
     def end(item: Read, state: NoticeState, reason: str | None = None, report_id: str | None = None) -> None:
-        notices.settle(connection, item.notice.id, state, reason=reason, report_id=report_id)
-        ended[state] += 1
+        ended.append(notices.Ended(notice_id=item.notice.id, state=state, reason=reason, report_id=report_id))
 
     for item in mine:
         if item.state is not None:
@@ -97,7 +96,8 @@ def settle(
     bounces.add_reports(connection, [(one.notice.report_id, account, one.notice.report) for one in matched], now)
     _attach_all(connection, account, judged, digest, now)
     _review_all(connection, matched, now)
-    return dict(ended)
+    notices.settle(connection, ended)
+    return dict(Counter(each.state for each in ended))
 
 
 def _raw_row(account: str, one: Judged, keep_until: datetime | None) -> dict[str, object] | None:
@@ -199,7 +199,9 @@ def _attach_all(
     if findings or served:
         rules, own = accounts.rules(connection, account), inboxes.policies(connection, account)
         new = [reported(each, ruled(rules, own, each.match.send.inbox), now) for each in findings]
-        folding.record(connection, account, [*new, *served], digest, now)
+        matches = [*(each.match for each in findings), *(m for one in judged for m in one.judgement.deliveries)]
+        emails = {match.send.id: match.send for match in matches}
+        folding.record(connection, account, [*new, *served], digest, now, emails=emails)
 
 
 def ruled(rules: AccountRules, own: Mapping[str, Policy], inbox: str) -> AccountRules:

@@ -124,18 +124,24 @@ def take_due(connection: Connection, now: datetime, again_at: datetime, limit: i
     return [(row.inbox_id, row.id) for row in rows]
 
 
-def settle(
-    connection: Connection,
-    notice_id: int,
-    state: NoticeState,
-    *,
-    reason: str | None = None,
-    report_id: str | None = None,
-) -> None:
-    """Say how a notice ended."""
-    connection.execute(
-        sa.update(notices).where(notices.c.id == notice_id).values(state=state, reason=reason, report_id=report_id)
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a notice ended."""
+
+    notice_id: int
+    state: NoticeState
+    reason: str | None = None
+    report_id: str | None = None
+
+
+def settle(connection: Connection, ended: Sequence[Ended]) -> None:
+    """Say how notices ended."""
+    rows = [
+        {"this": each.notice_id, "state": each.state, "reason": each.reason, "report_id": each.report_id}
+        for each in ended
+    ]
+    if rows:
+        connection.execute(sa.update(notices).where(notices.c.id == sa.bindparam("this")), rows)
 
 
 def wait(

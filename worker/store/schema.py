@@ -57,6 +57,9 @@ def storable_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
             return {storable(key): clean(item) for key, item in value.items()}
         return [clean(item) for item in value] if isinstance(value, list | tuple) else value
 
+    text = json.dumps(value, ensure_ascii=False)
+    if "\\u0000" not in text and text == storable(text):
+        return text
     return json.dumps(clean(value), ensure_ascii=False)
 
 

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Final
 
@@ -139,13 +138,14 @@ def load_all(connection: Connection, account: str | None) -> list[SentEmail]:
 
 
 def _row(send: SentEmail) -> dict[str, object]:
-    values = asdict(send)
-    del values["recipients"]
-    return values
+    return {name: getattr(send, name) for name in SentEmail.__slots__ if name != "recipients"}
 
 
 def _recipient_row(send: SentEmail, recipient: Recipient) -> dict[str, object]:
-    return asdict(recipient) | {
+    return {
+        "address": recipient.address,
+        "contact_id": recipient.contact_id,
+        "role": recipient.role,
         "account": send.account,
         "send_id": send.id,
         "address_key": address_key(recipient.address),
