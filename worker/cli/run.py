@@ -1,5 +1,6 @@
 """`run`, `worker`, `scheduler` and `poll`: the processes."""
 
+import gc
 import logging
 import signal
 import threading
@@ -70,6 +71,10 @@ def run(
 
 def _start_worker(app: "Celery", pool: str, concurrency: int = 1) -> None:
     """Run a Celery worker in this process until it is told to stop."""
+    # What is imported stays: no collection need look at it again, here and in children. Attaching makes many small
+    # things that die young; looking for garbage less often makes it some 10 % faster.
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
     _hush_root_warning()
     # The in-memory transport has no host, and kombu says so at every connection.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
