@@ -85,7 +85,7 @@ def find(
     return found
 
 
-def ids_by_digest(connection: Connection, account: str, digests: Collection[bytes]) -> Sequence[sa.Row[Any]]:
+def ids_by_digest(connection: Connection, account: str, digests: Collection[bytes]) -> Sequence[sa.Row[Any, Any]]:
     """Return (digest, send_id) of the account's sends that are known by any of some digests."""
     columns = sa.select(send_key_rows.c.digest, send_key_rows.c.send_id)
     mine = send_key_rows.c.account == account, send_key_rows.c.digest.in_(digests)
