@@ -43,6 +43,7 @@ app.command()(crm.apply)
 app.command()(decide.incidents)
 app.command()(decide.reclassify)
 app.command()(operate.watch)
+app.command()(operate.alive)
 app.command()(operate.rekey)
 for command in (decide.unbounce, decide.reject, decide.undo, decide.trail):
     crm.bounces.command()(command)

@@ -27,10 +27,11 @@ def record(
     now: datetime,
     *,
     emails: Mapping[str, SentEmail] = MappingProxyType({}),
+    followed: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Keep facts of one account and fold what they touch; return how many bounces changed.
 
-    `emails` are those, by id, that the caller has loaded already.
+    `emails` are those, by id, that the caller has loaded already; `followed` has the correlation ids of reports.
     """
     if not new:
         return 0
@@ -38,7 +39,7 @@ def record(
     before = bounces.hold_addresses(connection, account, keys, now)
     facts.add(connection, new)
     rows = bounces.of_addresses(connection, account, keys)
-    return _fold(connection, account, rows, before, _causes(new, rows), emails, digest, now)
+    return _fold(connection, account, rows, before, _causes(new, rows), emails, followed, digest, now)
 
 
 def refold(connection: Connection, account: str, due: Iterable[Bounce], digest: Digester, now: datetime) -> int:
@@ -47,7 +48,7 @@ def refold(connection: Connection, account: str, due: Iterable[Bounce], digest: 
     keys = {bounces.key_of(bounce) for bounce in waiting}
     before = bounces.hold_addresses(connection, account, keys, now)
     rows = bounces.of_addresses(connection, account, keys)
-    return _fold(connection, account, rows, before, {bounce.id: "time" for bounce in waiting}, {}, digest, now)
+    return _fold(connection, account, rows, before, {bounce.id: "time" for bounce in waiting}, {}, {}, digest, now)
 
 
 def _causes(new: Sequence[Fact], rows: Mapping[str, Bounce]) -> dict[str, str]:
@@ -69,6 +70,7 @@ def _fold(
     before: Mapping[str, AddressState],
     causes: Mapping[str, str],
     loaded: Mapping[str, SentEmail],
+    followed: Mapping[str, str],
     digest: Digester,
     now: datetime,
 ) -> int:
@@ -96,7 +98,10 @@ def _fold(
     if rules.takes_part:
         _tell_everywhere(connection, account, rows | changed, changed, digest)
     incidents.look(connection, account, {b.inbox for b in changed.values() if is_senders(b)}, now)
-    outbox.add(connection, [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened], now)
+    told = [
+        (each, entry.event(each, [each.bounce.report_id], followed.get(each.bounce.report_id))) for each in happened
+    ]
+    outbox.add(connection, [(each.id, account, str(each.type), payload) for each, payload in told], now)
     return len(changed)
 
 
