@@ -184,13 +184,22 @@ def _guard(text: str) -> Guard:
         raise ConfigProblem(f"BOUNCE_WORKER_ALLOW_HOSTS: {error}; write host names and networks.") from None
 
 
-def key_ring(settings: Settings, environment: Mapping[str, str] = os.environ) -> KeyRing:
-    """Return the keys that encrypt secrets. On SQLite they are made on first use, in a file that only we may read."""
+def existing_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> KeyRing | None:
+    """Return the keys that there are; None where they are made on first use. Raises `KeyProblem`."""
     given = with_files(environment).get("BOUNCE_WORKER_KEYS")
     if given:
         return KeyRing.parse(re.split(r"[,\s]+", given))
     if not settings.database_url.startswith("sqlite"):
         raise KeyProblem("Set BOUNCE_WORKER_KEYS: with a shared database every process needs the same keys.")
+    file = settings.data / "keys"
+    return KeyRing.parse(file.read_text().split()) if file.exists() else None
+
+
+def key_ring(settings: Settings, environment: Mapping[str, str] = os.environ) -> KeyRing:
+    """Return the keys that encrypt secrets. On SQLite they are made on first use, in a file that only we may read."""
+    existing = existing_keys(settings, environment)
+    if existing:
+        return existing
     file = settings.data / "keys"
     prepare_data(settings)
     try:

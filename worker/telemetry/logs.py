@@ -99,17 +99,18 @@ class Lines(logging.Formatter):
         fields.pop("process")
         stack = fields.pop("stack", [])
         told = " ".join(f"{name}={_shown(value)}" for name, value in fields.items())
-        return "\n    ".join([f"{time} {level:<7} {event} {told}".rstrip(), *stack])
+        return "\n    ".join([f"{time} {level.upper():<7} {event} {told}".rstrip(), *stack])
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        is_ours = record.name.split(".")[0] in OURS
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": self._event(record),
+            "event": str(record.msg) if is_ours else self._foreign(record),
             "process": f"{self._role}-{record.process}",
             **_bound.get(),
         }
-        if record.name.split(".")[0] in OURS:
+        if is_ours:
             fields |= {name: value for name, value in vars(record).items() if name not in STANDARD}
         else:
             fields["logger"] = record.name
@@ -117,7 +118,7 @@ class Lines(logging.Formatter):
             fields |= self._error(record.exc_info[1])
         return fields
 
-    def _event(self, record: logging.LogRecord) -> str:
+    def _foreign(self, record: logging.LogRecord) -> str:
         if self._with_words:
             return record.getMessage()
         template = record.msg if isinstance(record.msg, str) else ""
