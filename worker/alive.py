@@ -31,7 +31,7 @@ class Health:
 
 
 class Mark:
-    """The mark of a process. It is left with `touch` and taken away with `remove`."""
+    """The mark of a process: there is none before `touch` was called, nor after `remove`."""
 
     def __init__(self, folder: Path, role: str) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,7 +39,6 @@ class Mark:
             if not _lives(left):
                 left.unlink(missing_ok=True)
         self._file = folder / f"{role}-{os.getpid()}"
-        self.touch()
 
     def touch(self) -> None:
         """Say that something was done. A full disk must not stop who does it."""
@@ -69,7 +68,7 @@ def health(folder: Path, role: str, within: float | None = None) -> Health:
         limit = LIMITS[part] if within is None else within
         living = [file for file in sorted(folder.glob(f"{part}-*")) if _lives(file)]
         if not living:
-            return Health(is_alive=False, said=f"No {part} runs here.")
+            return Health(is_alive=False, said=f"No {part} runs here, or it has done nothing yet.")
         age, file = max((_age(file), file) for file in living)
         if age > limit:
             words = f"The {part} with process id {_pid(file)} has done nothing for {age:.0f} seconds: restart it."

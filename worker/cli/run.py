@@ -1,10 +1,8 @@
 """`run`, `worker`, `scheduler` and `poll`: the processes."""
 
-import logging
 import os
 import signal
 import threading
-import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,6 +57,7 @@ def _run_all(
     app: "Celery", context: "Context", stop: threading.Event, server: "Server | None", *, until_idle: bool
 ) -> None:
     from worker import tasks
+    from worker.cli.celery_worker import start_worker
 
     threads = [
         threading.Thread(target=tasks.run_scheduler, args=(app, lambda: context, stop), daemon=True),
@@ -73,37 +72,13 @@ def _run_all(
     for thread in threads:
         thread.start()
     try:
-        _start_worker(app, "solo")
+        start_worker(app, "solo")
     finally:
         stop.set()
         if server:
             server.stop()
         for thread in threads:
             thread.join(timeout=10)
-
-
-def _start_worker(app: "Celery", pool: str, concurrency: int = 1, besides: str | None = None) -> None:
-    """Run a Celery worker in this process until it is told to stop, on its queue and one `besides`."""
-    _hush_root_warning()
-    # The in-memory transport has no host, and kombu says so at every connection.
-    logging.getLogger("kombu.connection").setLevel(logging.ERROR)
-    worker = app.Worker(
-        pool=pool,
-        concurrency=concurrency,
-        queues=[app.conf.task_default_queue, *filter(None, [besides])],
-        loglevel="WARNING",
-        quiet=True,
-        without_mingle=True,
-        without_gossip=True,
-    )
-    worker.start()
-
-
-def _hush_root_warning() -> None:
-    """Celery warns root because of pickle, which this application doesn't accept."""
-    from celery.platforms import SecurityWarning as RootWarning
-
-    warnings.filterwarnings("ignore", category=RootWarning)
 
 
 def _stop_when_idle(app: "Celery", context: "Context", stop: threading.Event) -> None:
@@ -130,10 +105,11 @@ def worker(
 
     Told to end (SIGTERM), it lets running tasks end; those that take longer than --grace go back to the queue.
     """
-    # Before Celery is imported: it makes SIGTERM a soft shutdown, which puts back what doesn't end in time.
+    # Before Celery is imported: a supervisor may send SIGTERM to the pool's children too, and they are to ignore it.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     with told(), begin("worker", metrics, forks=True) as process:
         from worker.app import make_app
+        from worker.cli.celery_worker import start_worker
         from worker.telemetry.pulse import Pulse
         from worker.wiring import make_context
 
@@ -142,16 +118,16 @@ def worker(
             fail("Set REDIS_URL: a worker of its own needs a broker. For one process, use: bounce-worker run")
         make_context(settings).engine.dispose()  # problems with database or keys show here, not in a child
         app = make_app(settings)
-        app.conf.worker_soft_shutdown_timeout = grace
         process.serve_metrics()
         process.follow_tasks()
-        _start_worker(app, "prefork", concurrency, Pulse(app, process.mark, stuck_after).queue)
+        pulse = Pulse(app, process.mark, stuck_after)
+        start_worker(app, "prefork", concurrency, besides=pulse.queue, grace=grace)
 
 
 def intake(metrics: Metrics = None) -> None:
     """Take sends from the CRM's own task queue (BOUNCE_WORKER_CRM_BROKER); for a CRM that runs Celery and no HTTP."""
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # as for the worker
     from worker.alive import LIMITS
+    from worker.cli.celery_worker import start_worker
     from worker.config import MEMORY_BROKER
     from worker.crm_intake import make_intake
     from worker.telemetry.pulse import Pulse
@@ -166,7 +142,7 @@ def intake(metrics: Metrics = None) -> None:
         app = make_intake(broker, settings.sends_queue, lazy_context(settings))
         process.serve_metrics()
         process.follow_tasks()
-        _start_worker(app, "solo", 1, Pulse(app, process.mark, LIMITS["intake"]).queue)
+        start_worker(app, "solo", besides=Pulse(app, process.mark, LIMITS["intake"]).queue)
 
 
 def scheduler(metrics: Metrics = None) -> None:
