@@ -30,8 +30,6 @@ REDIS: Final[dict[str, Any]] = {
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
     "worker_cancel_long_running_tasks_on_connection_loss": True,
-    "worker_soft_shutdown_timeout": 30,
-    "worker_enable_soft_shutdown_on_idle": True,
     "broker_transport_options": {
         "visibility_timeout": VISIBILITY_SECONDS,
         "unacked_restore_throttle": 1,

@@ -1,5 +1,6 @@
 """The environment, read once into one frozen `Settings`."""
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -28,8 +29,15 @@ VARIABLES: Final = {
     "BOUNCE_WORKER_CRM_BROKER": "broker of that queue, and of the sends that `intake` takes (default: REDIS_URL)",
     "BOUNCE_WORKER_WEBHOOK_CA": "file with the certificate authority of a private CRM that webhooks call",
     "BOUNCE_WORKER_SENDS_QUEUE": "queue from which `intake` takes sends (default: bounce-sends)",
+    "BOUNCE_WORKER_LOG": "json or text (default: text for a person who looks on, else json)",
+    "BOUNCE_WORKER_LOG_LEVEL": "debug (shows mail's words), info, warning or error (default: info)",
+    "BOUNCE_WORKER_METRICS": "where each process serves /metrics: 127.0.0.1:9464 (default: nowhere)",
 }
 """Every variable that is read, and what it is for: the help text prints this."""
+
+SECRET: Final = ("DATABASE_URL", "REDIS_URL", "BOUNCE_WORKER_KEYS", "BOUNCE_WORKER_CRM_BROKER")
+"""Of each of these, NAME_FILE may name a file that holds it: container engines hand over secrets so."""
+LEVELS: Final = {name: logging.getLevelNamesMapping()[name.upper()] for name in ("debug", "info", "warning", "error")}
 
 TOPIC: Final = re.compile(r"projects/[^/\s]+/topics/[^/\s]+")
 MEMORY_BROKER: Final = "memory://"
@@ -58,6 +66,16 @@ class Settings:
     crm_broker: str | None = None
     sends_queue: str = "bounce-sends"
     webhook_ca: str | None = None
+    log_as_json: bool | None = None
+    """None: unless a person looks on."""
+    log_level: int = logging.INFO
+    metrics: tuple[str, int] | None = None
+    """Host and port."""
+
+    @property
+    def marks(self) -> Path:
+        """The folder in which this machine's processes say that they make progress (see `worker.alive`)."""
+        return self.data / "run"
 
     @property
     def call_us_at(self) -> Mapping[str, str]:
@@ -73,6 +91,7 @@ class Settings:
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the environment. Raises `ConfigProblem`."""
+    environment = with_files(environment)
     data = Path(environment.get("BOUNCE_WORKER_DATA") or Path.home() / ".local/share/bounce-worker").absolute()
     seconds = environment.get("BOUNCE_WORKER_POLL_SECONDS") or "120"
     if not seconds.isdigit() or not 1 <= int(seconds) <= 86_400:
@@ -111,7 +130,51 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         crm_broker=environment.get("BOUNCE_WORKER_CRM_BROKER") or None,
         webhook_ca=environment.get("BOUNCE_WORKER_WEBHOOK_CA") or None,
         sends_queue=environment.get("BOUNCE_WORKER_SENDS_QUEUE") or "bounce-sends",
+        log_as_json=_log_as_json(environment.get("BOUNCE_WORKER_LOG") or ""),
+        log_level=_log_level(environment.get("BOUNCE_WORKER_LOG_LEVEL") or "info"),
+        metrics=metrics_address(environment.get("BOUNCE_WORKER_METRICS") or ""),
     )
+
+
+def with_files(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with secrets read from the files that it names. Raises `ConfigProblem`."""
+    read = {}
+    for name in SECRET:
+        file = environment.get(f"{name}_FILE")
+        if not file:
+            continue
+        if environment.get(name):
+            raise ConfigProblem(f"{name} and {name}_FILE are both set: take one of them away.")
+        try:
+            read[name] = Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise ConfigProblem(f"The file of {name}_FILE, {file}, can't be read: {reason}.") from None
+        if not read[name]:
+            raise ConfigProblem(f"The file of {name}_FILE, {file}, is empty.")
+    return {**environment, **read}
+
+
+def _log_as_json(text: str) -> bool | None:
+    if text not in ("", "json", "text"):
+        raise ConfigProblem(f"BOUNCE_WORKER_LOG is {text!r}: use json or text.")
+    return text == "json" if text else None
+
+
+def _log_level(text: str) -> int:
+    if text.lower() not in LEVELS:
+        raise ConfigProblem(f"BOUNCE_WORKER_LOG_LEVEL is {text!r}: use {', '.join(LEVELS)}.")
+    return LEVELS[text.lower()]
+
+
+def metrics_address(text: str) -> tuple[str, int] | None:
+    """Read HOST:PORT; a port alone is one of this machine's own. Raises `ConfigProblem`."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65_535:
+        raise ConfigProblem(f"BOUNCE_WORKER_METRICS is {text!r}: use HOST:PORT, such as 127.0.0.1:9464.")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _guard(text: str) -> Guard:
@@ -121,13 +184,22 @@ def _guard(text: str) -> Guard:
         raise ConfigProblem(f"BOUNCE_WORKER_ALLOW_HOSTS: {error}; write host names and networks.") from None
 
 
-def key_ring(settings: Settings, environment: Mapping[str, str] = os.environ) -> KeyRing:
-    """Return the keys that encrypt secrets. On SQLite they are made on first use, in a file that only we may read."""
-    given = environment.get("BOUNCE_WORKER_KEYS")
+def existing_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> KeyRing | None:
+    """Return the keys that there are; None where they are made on first use. Raises `KeyProblem`."""
+    given = with_files(environment).get("BOUNCE_WORKER_KEYS")
     if given:
-        return KeyRing.parse(given.split(","))
+        return KeyRing.parse(re.split(r"[,\s]+", given))
     if not settings.database_url.startswith("sqlite"):
         raise KeyProblem("Set BOUNCE_WORKER_KEYS: with a shared database every process needs the same keys.")
+    file = settings.data / "keys"
+    return KeyRing.parse(file.read_text().split()) if file.exists() else None
+
+
+def key_ring(settings: Settings, environment: Mapping[str, str] = os.environ) -> KeyRing:
+    """Return the keys that encrypt secrets. On SQLite they are made on first use, in a file that only we may read."""
+    existing = existing_keys(settings, environment)
+    if existing:
+        return existing
     file = settings.data / "keys"
     prepare_data(settings)
     try:

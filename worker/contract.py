@@ -257,7 +257,13 @@ class Head(Model):
     account: str
 
 
-class BounceEvent(Head):
+class CausedEvent(Head):
+    """What a notice may have caused: `correlation_id` finds its way in the worker's logs and traces."""
+
+    correlation_id: str | None = None
+
+
+class BounceEvent(CausedEvent):
     """Something happened to a bounce: it is new, it says something else now, or what came later has ended it."""
 
     type: Literal["bounce.attached", "bounce.updated", "bounce.healed"]
@@ -266,7 +272,7 @@ class BounceEvent(Head):
     bounce: Entry
 
 
-class ContactEvent(Head):
+class ContactEvent(CausedEvent):
     """An address may no longer, or may again, be written to; `bounce` is what decided."""
 
     type: Literal["contact.excluded", "contact.unbounced"]
@@ -275,7 +281,7 @@ class ContactEvent(Head):
     bounce: Entry
 
 
-class UnenrollEvent(Head):
+class UnenrollEvent(CausedEvent):
     """A sequence ends for a contact. It comes once for each bounce."""
 
     type: Literal["sequence.unenroll"]

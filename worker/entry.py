@@ -110,13 +110,17 @@ def refused_sends_event(account: str, refused: Sequence[Mapping[str, Any]], caus
     }
 
 
-def event(happened: Event, report_ids: Sequence[str]) -> dict[str, Any]:
-    """Return an event as the CRM gets it; `id` is what to drop repeats by."""
+def event(happened: Event, report_ids: Sequence[str], correlation_id: str | None = None) -> dict[str, Any]:
+    """Return an event as the CRM gets it; `id` is what to drop repeats by.
+
+    `correlation_id` is that of the notice that caused it; None where a person, time or another message did.
+    """
     data = {
         "schema": SCHEMA,
         "id": happened.id,
         "type": happened.type,
         "account": happened.bounce.account,
+        "correlation_id": correlation_id,
         "contact_id": happened.bounce.contact_id,
         "address": happened.bounce.address,
         "bounce": timeline_entry(happened.bounce, report_ids),

@@ -49,8 +49,13 @@ def register(app: Celery, context: Callable[[], Context]) -> None:
         pipeline.renew_doorbells(context())
 
 
-def run_scheduler(app: Celery, context: Callable[[], Context], stop: threading.Event) -> None:
-    """Claim due inboxes each second and sweep now and then, until `stop` is set. Any number of these may run."""
+def run_scheduler(
+    app: Celery, context: Callable[[], Context], stop: threading.Event, progress: Callable[[], None] = lambda: None
+) -> None:
+    """Claim due inboxes each second and sweep now and then, until `stop` is set. Any number of these may run.
+
+    `progress` is called after each turn that succeeded.
+    """
     ticks = 0
     while not stop.is_set():
         try:
@@ -60,6 +65,7 @@ def run_scheduler(app: Celery, context: Callable[[], Context], stop: threading.E
                 _ring(app, SWEEP)
             if context().call_us_at and ticks % int(DOORBELLS_SECONDS / TICK_SECONDS) == 0:
                 _ring(app, DOORBELLS)
+            progress()
         except Exception:
             # The database is away: what is due stays due.
             log.exception("scheduler.tick_failed")
@@ -67,14 +73,18 @@ def run_scheduler(app: Celery, context: Callable[[], Context], stop: threading.E
         stop.wait(TICK_SECONDS)
 
 
-def run_courier(context: Callable[[], Context], stop: threading.Event) -> None:
+def run_courier(
+    context: Callable[[], Context], stop: threading.Event, progress: Callable[[], None] = lambda: None
+) -> None:
     """Carry events to the CRM's queue, into the feed and to webhooks until `stop` is set. Any number of these may run.
 
+    `progress` is called after each turn that succeeded.
     No Celery task: receivers that hang would hold up polling, and an emptied broker must not hold up events.
     """
     while not stop.is_set():
         try:
             pipeline.carry(context())
+            progress()
         except Exception:
             # The database is away: what is due stays due.
             log.exception("courier.turn_failed")

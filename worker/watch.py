@@ -58,9 +58,11 @@ class Watch:
         renew: timedelta = RENEW,
         refresh: timedelta = REFRESH,
         tell: Callable[[int], None] = lambda _: None,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._context = context
         self._tell = tell
+        self._progress = progress
         self._renew = renew
         self._refresh = refresh
         self._watched: dict[str, _Watched] = {}
@@ -81,7 +83,7 @@ class Watch:
         self._wake()
 
     def run(self) -> None:
-        """Watch until `stop`."""
+        """Watch until `stop`; `progress` is called whenever the list of inboxes was read."""
         self._selector.register(self._wakee, selectors.EVENT_READ)
         refresh_at = self._context.now()
         told = -1
@@ -92,7 +94,9 @@ class Watch:
                     self._tell(told)
                 now = self._context.now()
                 if now >= refresh_at:
-                    self._take_over(self._active())
+                    if (active := self._active()) is not None:  # else what is watched stays watched
+                        self._take_over(active)
+                        self._progress()
                     refresh_at = now + self._refresh
                 for watched in self._watched.values():
                     if not watched.busy and watched.act_at <= now:
@@ -110,11 +114,9 @@ class Watch:
                 return [each for each in inboxes.find(connection) if each.state is InboxState.ACTIVE]
         except DBAPIError:
             log.exception("watch.database_failed")
-            return None  # what is watched stays watched
+            return None
 
-    def _take_over(self, active: Iterable[Inbox] | None) -> None:
-        if active is None:
-            return
+    def _take_over(self, active: Iterable[Inbox]) -> None:
         wanted = {inbox.id: inbox for inbox in active}
         for inbox_id, watched in list(self._watched.items()):
             now = wanted.get(inbox_id)

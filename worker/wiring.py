@@ -10,10 +10,12 @@ from connectors import Connector, Dial, Doorbell, Settings, Subscriber, connect,
 from worker import config
 from worker.classify import default_rule_paths, load_rules
 from worker.pipeline import Context
+from worker.signals import Signal, Tell
 from worker.store.credentials import DatabaseCredentials
 from worker.store.database import migrate, open_engine, writing
 from worker.store.inboxes import Inbox
 from worker.store.keyring import load_digester
+from worker.telemetry import logs, traces
 
 
 def make_context(settings: config.Settings) -> Context:
@@ -62,7 +64,22 @@ def make_context(settings: config.Settings) -> Context:
         deliver=_crm_queue(settings),
         poll_every=settings.poll_every,
         keep_raw=settings.keep_raw,
+        tell=_teller(settings),
+        span=traces.span(),
     )
+
+
+def _teller(settings: config.Settings) -> Tell:
+    """Return who hears what happens: the logs, and the metrics where somebody may ask for them."""
+    if settings.metrics is None:
+        return logs.tell
+    from worker.telemetry import metrics  # not before: see `worker.cli.process`
+
+    def tell(signal: Signal) -> None:
+        logs.tell(signal)
+        metrics.count(signal)
+
+    return tell
 
 
 def _crm_queue(settings: config.Settings) -> Callable[[str, Mapping[str, Any]], None] | None:

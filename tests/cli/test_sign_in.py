@@ -48,7 +48,7 @@ def adding(cli: Deployment, tokens: FakeTokens, client: Path, *more: str) -> sub
     )
     return subprocess.Popen(
         [sys.executable, "-m", "worker.cli", *words],
-        env=cli._environment,
+        env=cli.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -21,7 +21,8 @@ class Deployment:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self._environment = {
+        self.program = COMMAND
+        self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "HOME": str(folder),
@@ -54,7 +55,7 @@ class Deployment:
     def _run(self, arguments: Sequence[str], code: int, given: str | None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*COMMAND, *arguments],
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             input=given,
@@ -71,7 +72,7 @@ class Deployment:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a process that goes on."""
         with (self.folder / f"{arguments[0]}-{len(self._processes)}.log").open("wb") as log:
-            process = subprocess.Popen([*COMMAND, *arguments], env=self._environment, stdout=log, stderr=log)
+            process = subprocess.Popen([*COMMAND, *arguments], env=self.environment, stdout=log, stderr=log)
         self._processes.append(process)
         return process
 
@@ -79,7 +80,7 @@ class Deployment:
         """Start a Celery worker of another application, as the CRM has one."""
         command = [sys.executable, "-m", "celery", "-A", module, "worker", "-Q", queue, "-P", "solo", "-l", "WARNING"]
         with (self.folder / f"{module}.log").open("wb") as log:
-            everything = self._environment | environment
+            everything = self.environment | environment
             self._processes.append(subprocess.Popen(command, env=everything, stdout=log, stderr=log, cwd=ROOT))
 
     def logs(self) -> str:

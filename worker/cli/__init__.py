@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli import crm, decide, inbox, keys, operate, people, run, scan, webhooks
+from worker.cli import crm, decide, doctor, inbox, keys, operate, people, run, scan, webhooks
 
 # Plain help texts: laying them out by rich takes longer than all else that --help does.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -43,6 +43,8 @@ app.command()(crm.apply)
 app.command()(decide.incidents)
 app.command()(decide.reclassify)
 app.command()(operate.watch)
+app.command()(operate.alive)
+app.command()(doctor.doctor)
 app.command()(operate.rekey)
 for command in (decide.unbounce, decide.reject, decide.undo, decide.trail):
     crm.bounces.command()(command)

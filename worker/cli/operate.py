@@ -1,8 +1,12 @@
 """What an operator adds to a deployment: `watch`, and now and then `rekey`."""
 
 import signal
+from typing import Annotated
 
-from worker.cli.shared import err, open_context, out, told
+import typer
+
+from worker.cli.process import Metrics, begin
+from worker.cli.shared import err, fail, open_context, out, read_settings, told
 
 
 def rekey() -> None:
@@ -18,16 +22,41 @@ def rekey() -> None:
     out.print(f"{renewed} secrets are encrypted with the newest key; older keys may be taken away now.")
 
 
-def watch() -> None:
+def alive(
+    role: Annotated[str, typer.Argument(help="worker, scheduler, watch, web, intake or run.")],
+    within: Annotated[float | None, typer.Option(min=0, help="Seconds without progress that are too many.")] = None,
+) -> None:
+    """Say whether the processes of a role on this machine make progress; exit 1 where they don't. For health checks.
+
+    Example: bounce-worker alive worker
+    """
+    from worker.alive import LIMITS, health
+
+    if role not in LIMITS:
+        raise typer.BadParameter(f"{role!r} is none of {', '.join(LIMITS)}.")
+    with told():
+        found = health(read_settings().marks, role, within)
+    if not found.is_alive:
+        fail(found.said)
+    out.print(found.said)
+
+
+def watch(metrics: Metrics = None) -> None:
     """Hold a connection to each IMAP inbox whose server tells of new mail (IDLE), and have it polled at once.
 
     It runs beside the workers and schedulers. It reads no mail: should it stop, polling finds everything, only later.
     """
     from worker.watch import Watch
+    from worker.wiring import make_context
 
-    with told():
-        context = open_context()
-    watch = Watch(context, tell=lambda number: err.print(f"Watching {number} inboxes."))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: watch.stop())
-    watch.run()
+    with told(), begin("watch", metrics) as process:
+        context = make_context(process.settings)
+        process.serve_metrics()
+
+        def tell(number: int) -> None:
+            err.print(f"Watching {number} inboxes.")
+
+        watch = Watch(context, tell=tell, progress=process.mark.touch)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: watch.stop())
+        watch.run()

@@ -1,20 +1,20 @@
 """`run`, `worker`, `scheduler` and `poll`: the processes."""
 
-import gc
-import logging
+import os
 import signal
 import threading
-import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.shared import FAILED, Account, err, fail, open_context, out, read_settings, told
+from worker.cli.process import Metrics, begin
+from worker.cli.shared import FAILED, Account, err, fail, open_context, out, told
 
 if TYPE_CHECKING:
     from celery import Celery
 
+    from worker.cli.serve import Server
     from worker.pipeline import Context
     from worker.store.inboxes import Inbox
 
@@ -32,21 +32,33 @@ def run(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     serve: Annotated[bool, typer.Option("--web/--no-web", help="Whether the HTTP API is served.")] = True,
+    metrics: Metrics = None,
 ) -> None:
     """Run everything in one process: scheduler, Celery worker and HTTP API, on SQLite and the in-memory transport.
 
     With DATABASE_URL and REDIS_URL the same code serves a shared database and broker.
     """
-    from worker import tasks
     from worker.app import make_app
     from worker.cli.serve import Server
+    from worker.wiring import make_context
 
     stop = threading.Event()
-    with told():
-        settings = read_settings()
-        context = open_context()
+    with told(), begin("run", metrics) as process:
+        settings = process.settings
+        context = make_context(settings)
         app = make_app(settings)
         server = Server(settings, lambda: context, host, port) if serve and not until_idle else None
+        process.serve_metrics(lambda: context)
+        process.follow_tasks()
+        _run_all(app, context, stop, server, until_idle=until_idle)
+
+
+def _run_all(
+    app: "Celery", context: "Context", stop: threading.Event, server: "Server | None", *, until_idle: bool
+) -> None:
+    from worker import tasks
+    from worker.cli.celery_worker import start_worker
+
     threads = [
         threading.Thread(target=tasks.run_scheduler, args=(app, lambda: context, stop), daemon=True),
         threading.Thread(target=tasks.run_courier, args=(lambda: context, stop), daemon=True),
@@ -60,35 +72,13 @@ def run(
     for thread in threads:
         thread.start()
     try:
-        _start_worker(app, "solo")
+        start_worker(app, "solo")
     finally:
         stop.set()
         if server:
             server.stop()
         for thread in threads:
             thread.join(timeout=10)
-
-
-def _start_worker(app: "Celery", pool: str, concurrency: int = 1) -> None:
-    """Run a Celery worker in this process until it is told to stop."""
-    # What is imported stays: no collection need look at it again, here and in children. Attaching makes many small
-    # things that die young; looking for garbage less often makes it some 10 % faster.
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
-    _hush_root_warning()
-    # The in-memory transport has no host, and kombu says so at every connection.
-    logging.getLogger("kombu.connection").setLevel(logging.ERROR)
-    worker = app.Worker(
-        pool=pool, concurrency=concurrency, loglevel="WARNING", quiet=True, without_mingle=True, without_gossip=True
-    )
-    worker.start()
-
-
-def _hush_root_warning() -> None:
-    """Celery warns root because of pickle, which this application doesn't accept."""
-    from celery.platforms import SecurityWarning as RootWarning
-
-    warnings.filterwarnings("ignore", category=RootWarning)
 
 
 def _stop_when_idle(app: "Celery", context: "Context", stop: threading.Event) -> None:
@@ -107,66 +97,97 @@ def _stop_when_idle(app: "Celery", context: "Context", stop: threading.Event) ->
 
 def worker(
     concurrency: Annotated[int, typer.Option(min=1, help="Processes that work at once.")] = 2,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds that tasks have to end when it is told to end.")] = 30,
+    stuck_after: Annotated[float, typer.Option(min=1, help="Seconds without progress after which it ends.")] = 300,
+    metrics: Metrics = None,
 ) -> None:
-    """Run a Celery worker on REDIS_URL; run it under a supervisor that restarts it."""
-    from worker.app import make_app
+    """Run a Celery worker on REDIS_URL; run it under a supervisor that restarts it.
 
-    with told():
-        settings = read_settings()
+    Told to end (SIGTERM), it lets running tasks end; those that take longer than --grace go back to the queue.
+    """
+    # Before Celery is imported: a supervisor may send SIGTERM to the pool's children too, and they are to ignore it.
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    with told(), begin("worker", metrics, forks=True) as process:
+        from worker.app import make_app
+        from worker.cli.celery_worker import start_worker
+        from worker.telemetry.pulse import Pulse
+        from worker.wiring import make_context
+
+        settings = process.settings
         if settings.embedded:
             fail("Set REDIS_URL: a worker of its own needs a broker. For one process, use: bounce-worker run")
-        open_context().engine.dispose()  # problems with database or keys show here, not in a child
-    _start_worker(make_app(settings), "prefork", concurrency)
+        make_context(settings).engine.dispose()  # problems with database or keys show here, not in a child
+        app = make_app(settings)
+        process.serve_metrics()
+        process.follow_tasks()
+        pulse = Pulse(app, process.mark, stuck_after)
+        start_worker(app, "prefork", concurrency, besides=pulse.queue, grace=grace)
 
 
-def intake() -> None:
+def intake(metrics: Metrics = None) -> None:
     """Take sends from the CRM's own task queue (BOUNCE_WORKER_CRM_BROKER); for a CRM that runs Celery and no HTTP."""
+    from worker.alive import LIMITS
+    from worker.cli.celery_worker import start_worker
     from worker.config import MEMORY_BROKER
     from worker.crm_intake import make_intake
-    from worker.wiring import lazy_context
+    from worker.telemetry.pulse import Pulse
+    from worker.wiring import lazy_context, make_context
 
-    with told():
-        settings = read_settings()
+    with told(), begin("intake", metrics) as process:
+        settings = process.settings
         broker = settings.crm_broker or settings.broker_url
         if broker == MEMORY_BROKER:
             fail("Set BOUNCE_WORKER_CRM_BROKER to the broker of the CRM's task queue.")
-        open_context().engine.dispose()  # problems with database or keys show here
-    _start_worker(make_intake(broker, settings.sends_queue, lazy_context(settings)), "solo")
+        make_context(settings).engine.dispose()  # problems with database or keys show here
+        app = make_intake(broker, settings.sends_queue, lazy_context(settings))
+        process.serve_metrics()
+        process.follow_tasks()
+        start_worker(app, "solo", besides=Pulse(app, process.mark, LIMITS["intake"]).queue)
 
 
-def scheduler() -> None:
+def scheduler(metrics: Metrics = None) -> None:
     """Run a scheduler: makes due inboxes' tasks, sweeps up what a broker lost, calls webhooks. Any number may run."""
     from worker import tasks
     from worker.app import make_app
+    from worker.wiring import make_context
 
-    with told():
-        settings = read_settings()
+    with told(), begin("scheduler", metrics) as process:
+        settings = process.settings
         if settings.embedded:
             fail("Set REDIS_URL: a scheduler of its own needs a broker. For one process, use: bounce-worker run")
-        context = open_context()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    courier = threading.Thread(target=tasks.run_courier, args=(lambda: context, stop), daemon=True)
-    courier.start()
-    tasks.run_scheduler(make_app(settings), lambda: context, stop)
-    courier.join(timeout=20)
+        context = make_context(settings)
+        process.serve_metrics(lambda: context)
+        process.follow_tasks()
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        delivered = process.another_mark("courier").touch
+        courier = threading.Thread(target=tasks.run_courier, args=(lambda: context, stop, delivered), daemon=True)
+        courier.start()
+        tasks.run_scheduler(make_app(settings), lambda: context, stop, process.mark.touch)
+        courier.join(timeout=20)
 
 
-def web(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+def web(host: Host = "127.0.0.1", port: Port = 8000, metrics: Metrics = None) -> None:
     """Serve HTTP: the API, where people come back from signing in, and where providers ring. Put TLS before it.
 
     Example: bounce-worker web --host 0.0.0.0 --port 8000
     """
     from worker.cli.serve import Server
-    from worker.wiring import lazy_context
+    from worker.wiring import lazy_context, make_context
 
-    with told():
-        settings = read_settings()
-        open_context().engine.dispose()  # problems with database or keys show here
-        server = Server(settings, lazy_context(settings), host, port)
-    err.print(f"Serving {server.url}", soft_wrap=True)
-    server.run()
+    with told(), begin("web", metrics) as process:
+        settings = process.settings
+        make_context(settings).engine.dispose()  # problems with database or keys show here
+        context = lazy_context(settings)
+        server = Server(settings, context, host, port)
+        process.serve_metrics(context)
+        err.print(f"Serving {server.url}", soft_wrap=True)
+        server.watch_over(process.mark.touch)
+        # uvicorn ends in order at a signal, and then raises it once more.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: server.stop())
+        server.run()
 
 
 def poll(

@@ -1,7 +1,11 @@
 """Serving HTTP, in the main thread or beside the worker."""
 
 import socket
+import threading
+import time
 from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
+from typing import Final
 
 import uvicorn
 
@@ -9,6 +13,8 @@ from worker.admin import AdminProblem
 from worker.config import Settings
 from worker.pipeline import Context
 from worker.web import make_web
+
+PULSE_SECONDS: Final = 10.0
 
 
 class Server:
@@ -37,6 +43,25 @@ class Server:
     def run(self) -> None:
         """Serve until told to stop: by a signal, in the main thread, or by `stop`."""
         self._server.run(sockets=[self._socket])
+
+    def watch_over(self, progress: Callable[[], None]) -> None:
+        """Have a thread ask this server now and then, and call `progress` when it has answered, whatever it said."""
+        host, port = self._socket.getsockname()[:2]
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here, only understood
+
+        def ask() -> None:
+            while True:
+                try:
+                    connection = HTTPConnection(here, port, timeout=PULSE_SECONDS)
+                    connection.request("GET", "/v1/health")
+                    connection.getresponse().read()
+                    connection.close()
+                    progress()
+                except (OSError, HTTPException):
+                    pass  # the mark grows old, and the health check says so
+                time.sleep(PULSE_SECONDS)
+
+        threading.Thread(target=ask, name="pulse", daemon=True).start()
 
     def stop(self) -> None:
         """End in order."""

@@ -70,9 +70,11 @@ def fail(sentence: str, code: int = FAILED) -> NoReturn:
 def read_settings() -> "Settings":
     """Read the environment."""
     from worker import config
+    from worker.telemetry import logs
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return config.read()
+    settings = config.read()
+    logs.configure("command", as_json=settings.log_as_json, level=max(settings.log_level, logging.WARNING))
+    return settings
 
 
 def open_context() -> "Context":

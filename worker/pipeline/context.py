@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy.engine import Engine
 
 from connectors import Connector, Dial, Doorbell, Subscriber, dial
+from worker import signals
 from worker.classify import Rules
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester, KeyRing
@@ -46,6 +47,9 @@ class Context:
     """For how long matched notices are kept, encrypted, to be judged again; None for not at all."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     chance: Random = field(default_factory=Random)
+    tell: signals.Tell = signals.silent
+    """Who hears what happens: logs and metrics."""
+    span: signals.Span = signals.untraced
 
 
 def batches(ids: Sequence[int]) -> list[list[int]]:

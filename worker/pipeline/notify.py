@@ -1,13 +1,11 @@
 """notify: what the outbox holds, handed to the CRM after the commit that made it true."""
 
-import logging
 from datetime import timedelta
 
+from worker import signals
 from worker.pipeline.context import TURN, Context
 from worker.store import outbox
 from worker.store.database import reading, writing
-
-log = logging.getLogger(__name__)
 
 
 def notify(context: Context, limit: int = 100) -> int:
@@ -24,9 +22,11 @@ def notify(context: Context, limit: int = 100) -> int:
     done: list[int] = []
     for row in rows:
         try:
-            context.deliver(row.event_id, row.payload)
+            with context.span("notify", correlation_id=row.correlation_id, event=row.event_id):
+                context.deliver(row.event_id, row.payload)
+            context.tell(_handed_over(row))
         except Exception as error:  # noqa: BLE001 - whatever the CRM's side does, the event waits in the outbox
-            log.warning("event.not_delivered", extra={"event": row.event_id, "error": type(error).__name__})
+            context.tell(_handed_over(row, type(error).__name__))
             left = [later.id for later in rows if later.id >= row.id]
             wait = context.now() + min(timedelta(seconds=5) * 2 ** min(row.attempts, 12), timedelta(hours=12))
             with writing(context.engine) as connection:
@@ -37,3 +37,7 @@ def notify(context: Context, limit: int = 100) -> int:
         with writing(context.engine) as connection:
             outbox.sent(connection, done, context.now())
     return len(done)
+
+
+def _handed_over(row: outbox.OutboxRow, error: str | None = None) -> signals.HandedOver:
+    return signals.HandedOver(event_id=row.event_id, type=row.type, correlation_id=row.correlation_id, error=error)

@@ -1,6 +1,7 @@
 """poll → screen: what is new in an inbox, kept with the cursor that covers it."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,12 +9,23 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from connectors import AuthRequired, Connector, ConnectorError, Cursor, CursorExpired, Page
-from worker import schedule
+from connectors import (
+    AuthRequired,
+    Connector,
+    ConnectorError,
+    Cursor,
+    CursorExpired,
+    Misconfigured,
+    Page,
+    Throttled,
+    Unavailable,
+)
+from worker import schedule, signals
 from worker.heal import author_of
 from worker.pipeline.context import LONG_ENOUGH, TURN, Context
 from worker.pipeline.reconcile import reconcile
 from worker.screen import screen
+from worker.signals import PollOutcome
 from worker.store import attention, bounces, inboxes, notices
 from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
@@ -39,14 +51,21 @@ class Polled:
     notice_ids: tuple[int, ...] = ()
     messages: int = 0
     has_more: bool = False
+    outcome: PollOutcome = PollOutcome.OK
     error: str | None = None
+    """A sentence for a person."""
+    error_name: str | None = None
 
 
 def claim_due(context: Context, limit: int = 100) -> Sequence[tuple[str, int]]:
     """Take inboxes that are due; return (inbox, fencing token)."""
     now = context.now()
     with writing(context.engine) as connection:
-        return inboxes.claim(connection, now, now + schedule.LEASE, limit)
+        lapsed = inboxes.count_lapsed(connection, now)
+        claimed = inboxes.claim(connection, now, now + schedule.LEASE, limit)
+    if lapsed:
+        context.tell(signals.LeaseExpired(inboxes=lapsed))
+    return claimed
 
 
 def claim(context: Context, inbox_id: str) -> int | None:
@@ -63,6 +82,24 @@ def poll(context: Context, inbox_id: str, lease_token: int) -> Polled:
         inbox = inboxes.get(connection, inbox_id)
     if inbox is None or inbox.lease_token != lease_token:
         return Polled()
+    began = time.perf_counter()
+    with context.span("poll", inbox=inbox.id, provider=inbox.provider):
+        polled = _poll(context, inbox, lease_token)
+    context.tell(
+        signals.Polled(
+            inbox=inbox.id,
+            provider=inbox.provider,
+            outcome=polled.outcome,
+            seconds=round(time.perf_counter() - began, 3),
+            messages=polled.messages,
+            found=len(polled.notice_ids),
+            error=polled.error_name,
+        )
+    )
+    return polled
+
+
+def _poll(context: Context, inbox: Inbox, lease_token: int) -> Polled:
     found: list[int] = []
     messages = 0
     leave_at = context.now() + LONG_ENOUGH
@@ -82,12 +119,16 @@ def poll(context: Context, inbox_id: str, lease_token: int) -> Polled:
         finally:
             connector.close()
     except inboxes.StaleLease:
-        return Polled(notice_ids=tuple(found), messages=messages)
+        return Polled(notice_ids=tuple(found), messages=messages, outcome=PollOutcome.STALE)
     except DBAPIError:
         raise
     except Exception as error:  # noqa: BLE001 - one broken inbox must not stop the others
         return Polled(
-            notice_ids=tuple(found), messages=messages, error=_poll_failed(context, inbox, lease_token, error)
+            notice_ids=tuple(found),
+            messages=messages,
+            outcome=_outcome(error),
+            error=_poll_failed(context, inbox, lease_token, error),
+            error_name=type(error).__name__,
         )
     return Polled(notice_ids=tuple(found), messages=messages, has_more=page.has_more)
 
@@ -128,7 +169,12 @@ def _keep(context: Context, inbox: Inbox, lease_token: int, page: Page, *, relea
         known = bounces.with_standing(connection, inbox.account, filter(None, map(author_of, page.envelopes)))
         maybe = [each for each in page.envelopes if page.prefiltered or screen(each) or author_of(each) in known]
         refs = [(envelope.ref, envelope.thread_id, envelope.received_at) for envelope in maybe]
-        return notices.add(connection, inbox.account, inbox.id, refs, now, now + TURN)
+        kept = notices.add(connection, inbox.account, inbox.id, refs, now, now + TURN)
+    for notice_id, ref in kept:
+        correlation_id = signals.correlation_id(inbox.id, ref)
+        with context.span("found", correlation_id=correlation_id, inbox=inbox.id, notice=notice_id):
+            context.tell(signals.Found(inbox=inbox.id, notice=notice_id, correlation_id=correlation_id))
+    return [notice_id for notice_id, _ in kept]
 
 
 def _ahead(inbox: Inbox, now: datetime) -> str | None:
@@ -150,7 +196,6 @@ def _poll_failed(context: Context, inbox: Inbox, lease_token: int, error: Except
     }
     if isinstance(error, AuthRequired):
         values["state"] = InboxState.NEEDS_ATTENTION
-    log.warning("inbox.poll_failed", extra={"inbox": inbox.id, "error": type(error).__name__})
     try:
         with writing(context.engine) as connection:
             inboxes.save_fenced(connection, inbox.id, lease_token, **values)
@@ -161,8 +206,22 @@ def _poll_failed(context: Context, inbox: Inbox, lease_token: int, error: Except
     return sentence
 
 
+def _outcome(error: Exception) -> PollOutcome:
+    match error:
+        case Throttled():
+            return PollOutcome.THROTTLED
+        case Unavailable():
+            return PollOutcome.UNAVAILABLE
+        case AuthRequired():
+            return PollOutcome.AUTH_REQUIRED
+        case Misconfigured():
+            return PollOutcome.MISCONFIGURED
+        case _:
+            return PollOutcome.ERROR
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, ConnectorError):
         return str(error)
-    log.error("unexpected", exc_info=error)
+    log.error("inbox.poll_broken", exc_info=error)
     return f"The worker itself failed ({type(error).__name__}); this is a fault in it: please report it with its log."

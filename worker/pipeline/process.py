@@ -1,13 +1,14 @@
 """fetch → detect → match → classify → attach: notices worked off in batches, each in one transaction."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from connectors import AuthRequired, Connector, ConnectorError, MessageGone, MessageRef, Throttled, from_json
-from worker import schedule
+from worker import schedule, signals
 from worker.detect import detect
 from worker.domain import DeliveryReport, Kind, address_key
 from worker.heal import author
@@ -48,11 +49,10 @@ def process(context: Context, inbox_id: str, notice_ids: Iterable[int], read_by:
         raise
     except Exception:
         log.exception("batch.failed", extra={"inbox": inbox.id})
-    counts: dict[NoticeState, int] = {}
+    counts: Counter[NoticeState] = Counter()
     for item in read:
-        for state, number in _settle_alone(context, inbox, item).items():
-            counts[state] = counts.get(state, 0) + number
-    return counts
+        counts.update(_settle_alone(context, inbox, item))
+    return dict(counts)
 
 
 def _read(context: Context, inbox: Inbox, waiting: Sequence[Notice], read_by: str) -> list[ledger.Read]:
@@ -89,16 +89,19 @@ def _wait_for_inbox(context: Context, inbox: Inbox, ids: Sequence[int], error: C
 
 def _read_one(context: Context, connector: Connector, inbox: Inbox, notice: Notice, read_by: str) -> ledger.Read:
     try:
-        fetched = connector.fetch(MessageRef(notice.ref), FETCH_BYTES)
+        with context.span("fetch", correlation_id=notice.correlation_id, notice=notice.id):
+            fetched = connector.fetch(MessageRef(notice.ref), FETCH_BYTES)
     except MessageGone as gone:
         return ledger.Read(notice=notice, inbox=inbox, read_by=read_by, state=NoticeState.GONE, reason=str(gone))
     except ConnectorError:
         raise
     try:
-        report = detect(fetched.raw)
+        with context.span("detect", correlation_id=notice.correlation_id, notice=notice.id):
+            report = detect(fetched.raw)
     except Exception as error:  # a notice that breaks the reader must not stop the inbox
         reason = f"could not be read: {type(error).__name__}"
-        log.exception("notice.unreadable", extra={"inbox": inbox.id, "notice": notice.id})
+        names = {"inbox": inbox.id, "notice": notice.id, "correlation_id": notice.correlation_id}
+        log.exception("notice.unreadable", extra=names)
         return ledger.Read(notice=notice, inbox=inbox, read_by=read_by, state=NoticeState.QUARANTINED, reason=reason)
     if report.kind not in VERDICT_KINDS and report.kind is not Kind.DELIVERED:
         return ledger.Read(
@@ -136,10 +139,44 @@ def _hashes(context: Context, account: str, report: DeliveryReport) -> tuple[tup
 
 def _settle(context: Context, inbox: Inbox, read: Sequence[ledger.Read]) -> dict[NoticeState, int]:
     """Match, classify and attach: bounces, timeline, addresses, outbox and "done" in one transaction."""
-    with writing(context.engine) as connection:
+    with context.span("settle", inbox=inbox.id, notices=len(read)), writing(context.engine) as connection:
         now = context.now()
         keep_until = now + context.keep_raw if context.keep_raw else None
-        return ledger.settle(connection, inbox.account, read, context.rules, context.digest, now, keep_until)
+        settled = ledger.settle(connection, inbox.account, read, context.rules, context.digest, now, keep_until)
+    _tell(context, inbox, read, settled)
+    return settled.counts
+
+
+def _tell(context: Context, inbox: Inbox, read: Sequence[ledger.Read], settled: ledger.Settled) -> None:
+    """Say what became of a batch, once it is committed."""
+    by_id = {item.notice.id: item for item in read}
+    for one in settled.judged:
+        for finding in one.judgement.findings:
+            context.tell(
+                signals.Judged(
+                    correlation_id=one.read.notice.correlation_id,
+                    report=one.notice.report_id,
+                    type=finding.verdict.type,
+                    reason=finding.verdict.reason,
+                    fault=finding.verdict.fault,
+                    matched_by=finding.match.rung,
+                    rule=finding.verdict.rule,
+                )
+            )
+    for ended in settled.ended:
+        item = by_id[ended.notice_id]
+        is_other = ended.state is NoticeState.NOT_A_BOUNCE  # then the reason is the kind of message that it is
+        context.tell(
+            signals.Ended(
+                inbox=inbox.id,
+                notice=ended.notice_id,
+                correlation_id=item.notice.correlation_id,
+                state=ended.state,
+                kind=item.report.kind if item.report else ended.reason if is_other else None,
+                detector=item.report.detector if item.report else None,
+                report=ended.report_id,
+            )
+        )
 
 
 def _settle_alone(context: Context, inbox: Inbox, item: ledger.Read) -> dict[NoticeState, int]:
@@ -150,14 +187,16 @@ def _settle_alone(context: Context, inbox: Inbox, item: ledger.Read) -> dict[Not
     except DBAPIError:
         raise
     except Exception as error:  # noqa: BLE001 - as above: this one waits or is quarantined, the others go on
-        return _try_again_later(context, item.notice, f"could not be worked off: {type(error).__name__}: {error}")
+        return _try_again_later(context, inbox, item, f"could not be worked off: {type(error).__name__}: {error}")
 
 
-def _try_again_later(context: Context, notice: Notice, reason: str) -> dict[NoticeState, int]:
+def _try_again_later(context: Context, inbox: Inbox, item: ledger.Read, reason: str) -> dict[NoticeState, int]:
+    notice = item.notice
+    ended = notices.Ended(notice_id=notice.id, state=NoticeState.QUARANTINED, reason=reason)
     with writing(context.engine) as connection:
-        if notice.attempts + 1 >= ATTEMPTS:
-            ended = notices.Ended(notice_id=notice.id, state=NoticeState.QUARANTINED, reason=reason)
-            notices.settle(connection, [ended])
-            return {NoticeState.QUARANTINED: 1}
-        notices.wait(connection, [notice.id], reason, context.now() + TURN, tried=True)
-        return {}
+        if notice.attempts + 1 < ATTEMPTS:
+            notices.wait(connection, [notice.id], reason, context.now() + TURN, tried=True)
+            return {}
+        notices.settle(connection, [ended])
+    _tell(context, inbox, [item], ledger.Settled(ended=[ended]))
+    return {NoticeState.QUARANTINED: 1}

@@ -1,6 +1,5 @@
 """Events on their way to webhooks: each at least once, those about a contact in order; no receiver delays another."""
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -8,14 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from worker import signals
 from worker.notify.webhook import Outcome, Result, body_of, call, headers_of, next_attempt
 from worker.pipeline.context import LONG_ENOUGH, Context
 from worker.pipeline.notify import notify
 from worker.store import outbox, webhooks
 from worker.store.database import reading, writing
 from worker.store.webhooks import Delivery, DeliveryState, Webhook, WebhookState
-
-log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 20
 """Calls under way in one task, each in a thread."""
@@ -97,7 +95,9 @@ def _call(context: Context, each: Call) -> Result:
     body = body_of(each.delivery.payload)
     headers = headers_of(each.delivery.event_id, body, each.secrets, context.now())
     dial = context.webhook_dial(each.webhook.trusted)
-    return call(each.webhook.url, headers, body, dial, plain=each.webhook.trusted, ca_file=context.webhook_ca)
+    delivery = each.delivery
+    with context.span("webhook", correlation_id=delivery.correlation_id, event=delivery.event_id):
+        return call(each.webhook.url, headers, body, dial, plain=each.webhook.trusted, ca_file=context.webhook_ca)
 
 
 def _settle(context: Context, results: Sequence[tuple[Call, Result]]) -> None:
@@ -118,8 +118,19 @@ def _settle(context: Context, results: Sequence[tuple[Call, Result]]) -> None:
                     state = DeliveryState.WAITING if again else DeliveryState.DEAD
                     webhooks.settle(connection, delivery, state, now, next_attempt_at=again, problem=result.problem)
                     webhooks.change(connection, name, problem=result.problem)
-            if result.outcome is not Outcome.TAKEN:
-                log.warning("webhook.failed", extra={"webhook": name, "event": delivery.event_id})
+    for each, result in results:
+        context.tell(_called(each, result))
+
+
+def _called(each: Call, result: Result) -> signals.Called:
+    return signals.Called(
+        webhook=each.webhook.id,
+        event_id=each.delivery.event_id,
+        type=str(each.delivery.payload.get("type")),
+        correlation_id=each.delivery.correlation_id,
+        outcome=result.outcome.name.lower(),
+        attempt=each.delivery.attempts,
+    )
 
 
 def test_webhook(context: Context, webhook: Webhook) -> Result:

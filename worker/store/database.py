@@ -69,7 +69,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 def migrate(engine: Engine) -> None:
     """Bring the database to `HEAD`, under a lock, so that many workers may start at once."""
-    if _version(engine) == HEAD:
+    if version(engine) == HEAD:
         return
     from alembic import command
     from alembic.config import Config
@@ -83,7 +83,8 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _version(engine: Engine) -> str | None:
+def version(engine: Engine) -> str | None:
+    """Return the migration that a database is at, or None where it has no tables."""
     with reading(engine) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None

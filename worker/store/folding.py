@@ -27,10 +27,11 @@ def record(
     now: datetime,
     *,
     emails: Mapping[str, SentEmail] = MappingProxyType({}),
+    followed: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Keep facts of one account and fold what they touch; return how many bounces changed.
 
-    `emails` are those, by id, that the caller has loaded already.
+    `emails` are those, by id, that the caller has loaded already; `followed` has the correlation ids of reports.
     """
     if not new:
         return 0
@@ -43,7 +44,7 @@ def record(
     fresh = {fact.id: fact for fact in reversed(new) if fact.address in held.new}.values()
     older = causes.keys() - {fact.bounce_id for fact in fresh}
     told = [*fresh, *facts.of_bounces(connection, account, older, keys - held.new)]
-    return _fold(connection, account, rows, held.states, causes, told, emails, digest, now)
+    return _fold(connection, account, rows, held.states, causes, told, emails, followed, digest, now)
 
 
 def refold(connection: Connection, account: str, due: Iterable[Bounce], digest: Digester, now: datetime) -> int:
@@ -54,7 +55,7 @@ def refold(connection: Connection, account: str, due: Iterable[Bounce], digest: 
     rows = bounces.of_addresses(connection, account, keys)
     causes = {bounce.id: "time" for bounce in waiting}
     told = facts.of_bounces(connection, account, causes, held.states)
-    return _fold(connection, account, rows, held.states, causes, told, {}, digest, now)
+    return _fold(connection, account, rows, held.states, causes, told, {}, {}, digest, now)
 
 
 def _causes(new: Sequence[Fact], rows: Mapping[str, Bounce]) -> dict[str, str]:
@@ -77,6 +78,7 @@ def _fold(
     causes: Mapping[str, str],
     told: Iterable[Fact],
     loaded: Mapping[str, SentEmail],
+    followed: Mapping[str, str],
     digest: Digester,
     now: datetime,
 ) -> int:
@@ -104,7 +106,10 @@ def _fold(
     if rules.takes_part:
         _tell_everywhere(connection, account, rows | changed, changed, digest)
     incidents.look(connection, account, {b.inbox for b in changed.values() if is_senders(b)}, now)
-    outbox.add(connection, [(e.id, account, str(e.type), entry.event(e, [e.bounce.report_id])) for e in happened], now)
+    told = [
+        (each, entry.event(each, [each.bounce.report_id], followed.get(each.bounce.report_id))) for each in happened
+    ]
+    outbox.add(connection, [(each.id, account, str(each.type), payload) for each, payload in told], now)
     return len(changed)
 
 

@@ -139,6 +139,14 @@ def claim(
     return [(row.id, row.lease_token) for row in rows]
 
 
+def count_lapsed(connection: Connection, now: datetime) -> int:
+    """Count the inboxes that are due and whose lease ran out: their last poll never ended."""
+    query = sa.select(sa.func.count()).where(
+        inboxes.c.state == InboxState.ACTIVE, inboxes.c.next_poll_at <= now, inboxes.c.lease_until < now
+    )
+    return connection.execute(query).scalar_one()
+
+
 def save_fenced(connection: Connection, inbox_id: str, lease_token: int, **values: object) -> None:
     """Set columns if the lease is still ours. Raises `StaleLease`."""
     done = connection.execute(

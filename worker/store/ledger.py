@@ -49,6 +49,19 @@ class Judged:
     judgement: Judgement
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What a batch came to: how each notice ended, and what was judged of those that nobody had seen yet."""
+
+    ended: Sequence[notices.Ended] = ()
+    judged: Sequence[Judged] = ()
+
+    @property
+    def counts(self) -> dict[NoticeState, int]:
+        """How many notices ended in which state."""
+        return dict(Counter(each.state for each in self.ended))
+
+
 def settle(
     connection: Connection,
     account: str,
@@ -57,8 +70,8 @@ def settle(
     digest: Digester,
     now: datetime,
     keep_until: datetime | None = None,
-) -> dict[NoticeState, int]:
-    """Write what a batch of one account's notices comes to; return how many ended in which state.
+) -> Settled:
+    """Write what a batch of one account's notices comes to.
 
     A notice that another worker holds or has settled meanwhile is left alone. Where two workers keep the same report
     or bounce at once, the later one's insert raises IntegrityError and nothing of its batch is kept.
@@ -97,7 +110,7 @@ def settle(
     _attach_all(connection, account, judged, digest, now)
     _review_all(connection, matched, now)
     notices.settle(connection, ended)
-    return dict(Counter(each.state for each in ended))
+    return Settled(ended=ended, judged=judged)
 
 
 def _raw_row(account: str, one: Judged, keep_until: datetime | None) -> dict[str, object] | None:
@@ -201,7 +214,8 @@ def _attach_all(
         new = [reported(each, ruled(rules, own, each.match.send.inbox), now) for each in findings]
         matches = [*(each.match for each in findings), *(m for one in judged for m in one.judgement.deliveries)]
         emails = {match.send.id: match.send for match in matches}
-        folding.record(connection, account, [*new, *served], digest, now, emails=emails)
+        followed = {one.notice.report_id: one.read.notice.correlation_id for one in judged}
+        folding.record(connection, account, [*new, *served], digest, now, emails=emails, followed=followed)
 
 
 def ruled(rules: AccountRules, own: Mapping[str, Policy], inbox: str) -> AccountRules:

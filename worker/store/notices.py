@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain import SentEmail, address_key
 from worker.match import WINDOW, send_keys
+from worker.signals import correlation_id
 from worker.store.database import insert, locked
 from worker.store.inboxes import InboxState
 from worker.store.keyring import Digester
@@ -54,6 +55,11 @@ class Notice:
     received_at: datetime | None
     found_at: datetime
 
+    @property
+    def correlation_id(self) -> str:
+        """By which it is followed through logs, traces and events."""
+        return correlation_id(self.inbox_id, self.ref)
+
 
 def add(
     connection: Connection,
@@ -62,8 +68,8 @@ def add(
     found: Iterable[tuple[str, str | None, datetime | None]],
     now: datetime,
     next_attempt_at: datetime,
-) -> list[int]:
-    """Keep (reference, thread, time received) as pending; return the ids of those that were not known."""
+) -> list[tuple[int, str]]:
+    """Keep (reference, thread, time received) as pending; return (id, reference) of those that were not known."""
     rows = [
         {
             "account": account,
@@ -81,7 +87,8 @@ def add(
     if not rows:
         return []
     statement = insert(connection, notices).on_conflict_do_nothing(index_elements=["inbox_id", "ref"])
-    return list(connection.execute(statement.returning(notices.c.id), rows).scalars())
+    kept = connection.execute(statement.returning(notices.c.id, notices.c.ref), rows)
+    return [(row.id, row.ref) for row in kept]
 
 
 def pending(connection: Connection, ids: Iterable[int]) -> list[Notice]:

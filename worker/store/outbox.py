@@ -25,6 +25,11 @@ class OutboxRow:
     payload: dict[str, Any]
     attempts: int
 
+    @property
+    def correlation_id(self) -> str | None:
+        """That of the notice that caused it, if one did."""
+        return self.payload.get("correlation_id")
+
 
 def add(connection: Connection, events: Iterable[tuple[str, str, str, dict[str, Any]]], now: datetime) -> None:
     """Put (event id, account, type, payload) in the outbox; the same event id is put there once."""

@@ -54,6 +54,11 @@ class Delivery:
     payload: dict[str, Any]
     attempts: int
 
+    @property
+    def correlation_id(self) -> str | None:
+        """That of the notice that caused the event, if one did."""
+        return self.payload.get("correlation_id")
+
 
 def add(connection: Connection, ring: KeyRing, webhook: Webhook, secret: str) -> None:
     """Keep a new webhook with its first secret."""
