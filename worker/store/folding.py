@@ -106,10 +106,10 @@ def _fold(
     if rules.takes_part:
         _tell_everywhere(connection, account, rows | changed, changed, digest)
     incidents.look(connection, account, {b.inbox for b in changed.values() if is_senders(b)}, now)
-    told = [
+    payloads = [
         (each, entry.event(each, [each.bounce.report_id], followed.get(each.bounce.report_id))) for each in happened
     ]
-    outbox.add(connection, [(each.id, account, str(each.type), payload) for each, payload in told], now)
+    outbox.add(connection, [(each.id, account, str(each.type), payload) for each, payload in payloads], now)
     return len(changed)
 
 
