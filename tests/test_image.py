@@ -100,7 +100,7 @@ def test_a_container_has_no_more_rights_than_it_needs(name: str):
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_secrets_come_by_file(name: str):
-    environment = SERVICES[name]["environment"] if "environment" in SERVICES[name] else {}
+    environment = SERVICES[name].get("environment", {})
     for variable in (*config.SECRET, "POSTGRES_PASSWORD"):
         assert variable not in environment or variable in ("REDIS_URL", "BOUNCE_WORKER_CRM_BROKER")
     files = {str(value).removeprefix("/run/secrets/") for key, value in environment.items() if key.endswith("_FILE")}
