@@ -95,7 +95,9 @@ def _rules(settings: Settings) -> Check:
     try:
         rules = load_rules((*settings.rule_files, *default_rule_paths()))
     except RuleError as problem:
-        return fail("rules", str(problem), "Correct that file, or take it out of BOUNCE_WORKER_RULES.")
+        return fail(
+            "rules", f"{str(problem).rstrip('.')}.", "Correct that file, or take it out of BOUNCE_WORKER_RULES."
+        )
     own = f", {len(settings.rule_files)} files of your own among them" if settings.rule_files else ""
     return ok("rules", f"The {len(rules.version.split())} files of rules can be read{own}.")
 
@@ -124,7 +126,7 @@ def _broker(settings: Settings, now: datetime) -> Iterator[Check]:
     except (RedisError, ValueError) as error:
         yield fail("broker", f"Redis can't be reached ({type(error).__name__}).", "Start it, or correct REDIS_URL.")
         return
-    yield ok("broker", f"Redis {told.get('redis_version')} answers.")
+    yield ok("broker", f"Redis {told.get('redfound')} answers.")
     if told.get("maxmemory_policy") != "noeviction":
         said = f"Redis may drop tasks when it is full ({told.get('maxmemory_policy')})."
         yield warn("broker memory", said, "Give it maxmemory-policy noeviction, and an instance of its own.")
@@ -174,10 +176,10 @@ def _disk(settings: Settings) -> Check:
 
 
 def _database(engine: Engine, settings: Settings, ring: KeyRing | None, now: datetime) -> Iterator[Check]:
-    is_version, wanted = condition.versions(engine)
+    found, wanted = condition.versions(engine)
     yield ok("database", f"{engine.dialect.name} answers.")
-    if is_version != wanted:
-        yield _migrations(is_version, wanted)
+    if found != wanted:
+        yield _migrations(found, wanted)
         return
     yield ok("migrations", f"The tables are those of this version ({wanted}).")
     with reading(engine) as connection:
@@ -191,13 +193,13 @@ def _database(engine: Engine, settings: Settings, ring: KeyRing | None, now: dat
         yield from _backlogs(connection, now)
 
 
-def _migrations(is_version: str | None, wanted: str) -> Check:
-    if is_version is None:
+def _migrations(found: str | None, wanted: str) -> Check:
+    if found is None:
         return warn("migrations", "The database is empty.", "Nothing: the first process that starts makes the tables.")
-    if is_version < wanted:
-        said = f"The tables are of an older version ({is_version}, wanted {wanted})."
+    if found < wanted:
+        said = f"The tables are of an older version ({found}, wanted {wanted})."
         return warn("migrations", said, "Start one process of this version: it migrates them. Make a backup before.")
-    said = f"The tables are of a newer version ({is_version}) than this program ({wanted})."
+    said = f"The tables are of a newer version ({found}) than this program ({wanted})."
     return fail("migrations", said, "Run the newer program, or restore the backup that was made before it.")
 
 

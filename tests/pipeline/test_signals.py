@@ -26,6 +26,7 @@ def figures(world: World) -> dict[str, float]:
     with reading(world.context.engine) as connection:
         found = list(gauges.readings(connection, world.now, world.now + timedelta(days=3)))
     assert {each.name for each in found} <= gauges.MEANING.keys()
+    assert {label for each in found for label, _ in each.labels} <= {"provider", "state", "way", "kind"}
     return {".".join([each.name, *(value for _, value in each.labels)]): each.value for each in found}
 
 

@@ -23,6 +23,7 @@ def open_engine(url: str) -> Engine:
     return sa.create_engine(
         url,
         json_serializer=storable_json,
+        hide_parameters=True,
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=5,
@@ -31,7 +32,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _sqlite(url: str) -> Engine:
-    engine = sa.create_engine(url, json_serializer=storable_json)
+    engine = sa.create_engine(url, json_serializer=storable_json, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(dbapi: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3.Connection behind SQLAlchemy's pool
