@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from worker.domain import BounceType, FactKind, Fault, Policy, Reason, Role, Rung, SendKind
+from worker.domain import BounceType, FactKind, Fault, Policy, Reason, Rung
 from worker.incidents import IncidentKind
 
 Schema = Annotated[Literal[1], Field(alias="schema")]
@@ -178,7 +178,7 @@ class To(Model):
 
     address: Annotated[str, Field(max_length=320)]
     contact_id: str | None = None
-    role: Role = Role.TO
+    role: Literal["to", "cc", "bcc"] = "to"
 
 
 class Send(Model):
@@ -189,7 +189,7 @@ class Send(Model):
 
     id: str
     inbox: str
-    kind: SendKind
+    kind: Literal["one_to_one", "sequence"]
     sent_at: datetime
     recipients: list[To]
     account: str | None = None
