@@ -174,6 +174,16 @@ def test_a_pickle_is_refused_unopened_and_the_next_message_taken(
     assert not canary.exists()
 
 
+def test_what_is_no_message_of_sends_stops_nothing(deployment: Deployment, crm: Celery, database: str):
+    crm.send_task("crm.another_task", queue=SENDS)
+    crm.send_task(REGISTER, queue=SENDS)
+    crm.send_task(REGISTER, args=[[send(1)], "too", "many"], queue=SENDS)
+    crm.send_task(REGISTER, args=[send(2)], queue=SENDS)  # no list: one send alone is taken as well
+    register(crm, send(3))
+    deployment.start("intake")
+    deployment.until(lambda: registered(database) == ["s-2", "s-3"], "what could be read")
+
+
 def test_our_own_queue_refuses_pickles_too(tmp_path: Path, broker: str):
     canary = tmp_path / "canary"
     with Celery("stranger", broker=broker, set_as_current=False) as stranger, Redis.from_url(broker) as redis:
