@@ -104,7 +104,7 @@ class Calls(BaseHTTPRequestHandler):
         try:
             body = self.rfile.read(min(int(self.headers["Content-Length"] or 0), MOST))
             event = verify(setting("WEBHOOK_SECRET").split(","), dict(self.headers), body)
-        except (InvalidEvent, ValueError) as problem:
+        except InvalidEvent as problem:
             self.send_error(400, str(problem))
             return
         with closing(database()) as connection, connection:  # committed at its end, before the answer
