@@ -23,6 +23,7 @@ from worker.cli.serve import Server
 from worker.client import ApiProblem, BounceEvent, BounceWorker, InvalidEvent, OtherEvent, Send, TestEvent, To, verify
 from worker.config import read
 from worker.keys import Scope
+from worker.pipeline import Context
 
 __all__ = ["world"]
 
@@ -138,6 +139,28 @@ def test_an_operators_key_names_the_account(worker: BounceWorker, world: World):
         assert [inbox.account for inbox in operator.inboxes()] == ["acme"]
     with BounceWorker(worker._url, key) as operator, pytest.raises(ApiProblem, match="Bounce-Account"):
         operator.inboxes()
+
+
+def test_whoever_waits_for_events_holds_up_no_end(world: World):
+    """The feed is asked for half a minute; its server, told to end, answers at once and asks nobody to be patient."""
+    world.inbox()
+    key = access.create(world.context, "acme", "crm", ALL).text
+    looked = threading.Event()
+
+    def context() -> Context:
+        looked.set()
+        return world.context
+
+    server = Server(read({}), context, "127.0.0.1", 0)
+    serving = threading.Thread(target=server.run)
+    serving.start()
+    with BounceWorker(server.url, key) as crm, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(crm._ask, "GET", "/v1/events?wait=30")
+        assert looked.wait(30)
+        server.stop()
+        assert waiting.result(timeout=25)["data"] == []
+    serving.join(25)
+    assert not serving.is_alive()
 
 
 def test_threads_share_it(worker: BounceWorker):
