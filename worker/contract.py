@@ -17,7 +17,12 @@ Schema = Annotated[Literal[1], Field(alias="schema")]
 class Model(BaseModel):
     """A JSON object of ours. Fields that a later version adds are ignored by an older reader."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True,
+        populate_by_name=True,
+        serialize_by_alias=True,
+        json_schema_serialization_defaults_required=True,  # `schema` is always there
+    )
 
 
 Words = Annotated[str, Field(json_schema_extra={"x-untrusted": True})]
