@@ -1,0 +1,46 @@
+"""A mail server to try things on: the tests' own Postfix and Dovecot on loopback, until Ctrl-C. Needs root.
+
+    python -m tests.examples.mail mail.env
+
+writes what has to be known of it into a file that a shell reads (`. ./mail.env`). Whoever writes to customer.test finds
+bob@, full@ (over quota), away@ (a vacation reply), refuse@ (rejects), and nobody else; see tests/live/mailstack.py.
+"""
+
+import shlex
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.live.mailstack import ALICE, MailStack
+
+
+def variables(stack: MailStack) -> dict[str, str]:
+    """Return what a CRM and an inbox need to know of the servers."""
+    return {
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(stack.ports.smtp),
+        "IMAP_HOST": stack.host,
+        "IMAP_PORT": str(stack.ports.imaps),
+        "IMAP_CA_FILE": stack.ca_file,
+        "INBOX_ADDRESS": ALICE,
+        "INBOX_PASSWORD": stack.password,
+    }
+
+
+def main(path: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with MailStack() as stack, suppress(KeyboardInterrupt):
+        path.write_text("".join(f"export {name}={shlex.quote(text)}\n" for name, text in variables(stack).items()))
+        print(f"Postfix and Dovecot run on loopback until Ctrl-C; in another terminal: . ./{path}", flush=True)
+        signal.pause()
+    path.unlink()
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except pytest.skip.Exception as missing:
+        sys.exit(str(missing))
