@@ -1,13 +1,12 @@
 """Traces, over real HTTP to a receiver on loopback that reads OTLP."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.fakes.notices import dsn
+from tests.fakes.otlp import Collector
 from tests.fakes.sends import sent
 from tests.fakes.world import World
 from tests.pipeline.conftest import world
@@ -18,51 +17,13 @@ from worker.telemetry import traces
 __all__ = ["world"]
 
 
-class Collector:
-    """Takes spans as an OpenTelemetry collector does (OTLP over HTTP, protobuf)."""
-
-    def __init__(self) -> None:
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-        self.spans: list = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    import gzip
-
-                    body = gzip.decompress(body)
-                request = ExportTraceServiceRequest.FromString(body)
-                for resource in request.resource_spans:
-                    for scope in resource.scope_spans:
-                        collector.spans += scope.spans
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
-
-    def named(self, name: str) -> list:
-        return [span for span in self.spans if span.name == name]
-
-
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    running = Collector()
-    running.thread.start()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
-    traces.configured.cache_clear()
-    yield running
-    traces.configured.cache_clear()
-    running.server.shutdown()
-    running.server.server_close()
+    with Collector() as running:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
+        traces.configured.cache_clear()
+        yield running
+        traces.configured.cache_clear()
 
 
 def test_a_notice_is_one_trace_across_its_tasks(world: World, collector: Collector):

@@ -15,6 +15,7 @@ import pytest
 
 from tests.fakes.imap import HANG, FakeImap
 from tests.fakes.notices import dsn, ordinary
+from tests.fakes.otlp import Collector
 from tests.fakes.receiver import Receiver
 from tests.live.deployment import Deployment
 from tests.live.processes import free_ports, listens, until
@@ -286,3 +287,26 @@ def test_every_process_ends_in_order(deployment: Deployment, role: str):
     assert not list((deployment.folder / "data" / "run").glob(f"{role}-*")), "its mark is taken away"
     assert "Traceback" not in all_logs(deployment)
     assert not re.search(r'"level": "(error|critical)"', all_logs(deployment))
+
+
+def test_spans_of_all_processes_make_one_trace_a_notice(deployment: Deployment):
+    with Collector() as collector, Receiver() as receiver:
+        deployment.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        folder = maildir(deployment)
+        (webhook,) = deployment.rows("webhooks", "add", receiver.url, "--account", "acme")
+        receiver.secrets = [webhook["secret"]]
+        deployment.register([SEND])
+        put(folder, "1.notice.host", dsn())
+        for role in ("worker", "scheduler"):
+            deployment.start(role)
+        deployment.until(lambda: len(receiver.events) >= 2, "two events at the receiver")
+        trace_id = receiver.events[0].correlation_id
+
+        def of_notice() -> set[str]:
+            return {span.name for span in list(collector.spans) if span.trace_id.hex() == trace_id}
+
+        deployment.until(lambda: of_notice() >= {"found", "fetch", "detect", "notify", "webhook"}, "its trace")
+        by_id = {span.span_id: span for span in list(collector.spans)}
+        processed = [span for span in by_id.values() if span.name == "process_reports"]
+        assert {by_id[span.parent_span_id].name for span in processed} == {"poll_inbox"}, "the headers carried it"
+        assert not [word for word in WORDS if any(word.encode() in each.SerializeToString() for each in by_id.values())]
