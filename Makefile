@@ -33,7 +33,8 @@ servers:
 demo: setup
 	@$(BIN)/python tests/demo/demo.py
 
-mail: setup servers
+mail: setup
+	@sh tests/setup/servers.sh
 	@$(BIN)/python -m tests.examples.mail mail.env
 
 lint: setup

@@ -37,7 +37,8 @@ def write(path: Path, known: Mapping[str, str]) -> None:
 
 
 def main(path: Path) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with MailStack() as stack, suppress(KeyboardInterrupt):
         write(path, variables(stack))
         print(f"Postfix and Dovecot run on loopback until Ctrl-C; in another terminal: . ./{path}", flush=True)
@@ -48,5 +49,5 @@ def main(path: Path) -> None:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
-    except pytest.skip.Exception as missing:
+    except (pytest.skip.Exception, pytest.fail.Exception) as missing:
         sys.exit(str(missing))

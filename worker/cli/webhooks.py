@@ -31,7 +31,7 @@ def add(
         return
     out.print(added.secret, markup=False, soft_wrap=True)
     said = f"Webhook {added.webhook.id[:8]}. Keep its secret now, it can't be shown again: the receiver verifies by it."
-    err.print(said, markup=False)
+    err.print(said, markup=False, soft_wrap=True)
 
 
 @app.command("list")
