@@ -9,6 +9,7 @@ bob@, full@ (over quota), away@ (a vacation reply), refuse@ (rejects), and nobod
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,10 +31,16 @@ def variables(stack: MailStack) -> dict[str, str]:
     }
 
 
+def write(path: Path, known: Mapping[str, str]) -> None:
+    """Write variables as a shell reads them."""
+    path.write_text("".join(f"export {name}={shlex.quote(text)}\n" for name, text in known.items()))
+
+
 def main(path: Path) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with MailStack() as stack, suppress(KeyboardInterrupt):
-        path.write_text("".join(f"export {name}={shlex.quote(text)}\n" for name, text in variables(stack).items()))
+        write(path, variables(stack))
         print(f"Postfix and Dovecot run on loopback until Ctrl-C; in another terminal: . ./{path}", flush=True)
         signal.pause()
     path.unlink()
@@ -42,5 +49,5 @@ def main(path: Path) -> None:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
-    except pytest.skip.Exception as missing:
+    except (pytest.skip.Exception, pytest.fail.Exception) as missing:
         sys.exit(str(missing))

@@ -52,6 +52,10 @@ class Deployment:
         done = self._run(arguments, code, input)
         return done.stdout + done.stderr
 
+    def output(self, *arguments: str) -> str:
+        """Run a command to its end; return what a shell would take into a variable."""
+        return self._run(arguments, 0, None).stdout
+
     def _run(self, arguments: Sequence[str], code: int, given: str | None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*COMMAND, *arguments],
