@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: help demo test lint unit bench budget fuzz setup servers clean
+.PHONY: help demo test lint unit bench budget fuzz setup servers mail clean
 
 help:
 	@echo "make demo   run the main job on real notices and show the result (no server, no root)"
 	@echo "make test   install what the tests need and run all of them"
+	@echo "make mail   a mail server on loopback until Ctrl-C, for README's walk through a CRM (as root)"
 	@echo "make lint   format, lint, types and doors only"
 	@echo "make unit   the tests that need no server"
 	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
@@ -31,6 +32,10 @@ servers:
 
 demo: setup
 	@$(BIN)/python tests/demo/demo.py
+
+mail: setup
+	@sh tests/setup/servers.sh
+	@$(BIN)/python -m tests.examples.mail mail.env
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -58,4 +63,4 @@ fuzz: setup
 		-max_len=16384 -timeout=10 -max_total_time=$(SECONDS) -print_final_stats=1 -artifact_prefix=fuzz-data/
 
 clean:
-	rm -rf $(VENV) .emulate demo-data fuzz-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .emulate demo-data crm-data fuzz-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

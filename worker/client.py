@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from pydantic import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from worker.contract import (
     ANY_EVENT,
@@ -23,7 +24,7 @@ from worker.contract import (
     ContactEvent,
     EmailStatus,
     Entry,
-    Event,
+    Head,
     InboxEntry,
     InboxEvent,
     IncidentEvent,
@@ -35,11 +36,12 @@ from worker.contract import (
     To,
     UnenrollEvent,
 )
+from worker.contract import Event as KnownEvent
 
 __all__ = [
     "ApiProblem", "BounceEvent", "BounceWorker", "ContactEvent", "EmailStatus", "Entry", "Event", "InboxEntry",
-    "InboxEvent", "IncidentEvent", "InvalidEvent", "Refused", "RefusedEvent", "Registered", "Send", "TestEvent", "To",
-    "UnenrollEvent", "csv_cell", "verify",
+    "InboxEvent", "IncidentEvent", "InvalidEvent", "OtherEvent", "Refused", "RefusedEvent", "Registered", "Send",
+    "TestEvent", "To", "UnenrollEvent", "csv_cell", "verify",
 ]  # fmt: skip
 
 AT_ONCE: Final = 10_000
@@ -49,6 +51,10 @@ WAIT: Final = 20
 """Seconds for which the feed is asked to wait for an event."""
 TRIES: Final = 4
 FIRST_WAIT: Final = 0.5
+LONGEST_WAIT: Final = 30.0
+"""Seconds between two tries at most, whatever the server asks for."""
+NOT_NOW: Final = (429, 502, 503, 504)
+"""Answers of the API, or of a proxy before it, after which the same may be asked again."""
 
 
 def csv_cell(text: str | None) -> str:
@@ -68,25 +74,50 @@ class InvalidEvent(Exception):
     """A webhook's call that isn't proven to be ours, is too old, or can't be read: answer it with 400."""
 
 
+class OtherEvent(Head):
+    """An event of a type that this client is too old for: pass over it, and answer its call with 2xx."""
+
+    type: str
+
+
+Event = KnownEvent | OtherEvent
+
+
 def verify(secrets: str | Sequence[str], headers: Mapping[str, str], body: bytes | str) -> Event:
     """Return the event of a webhook's call whose signature is right. Raises `InvalidEvent`.
 
-    `secrets` is the webhook's secret, or several while they are changed. Drop repeats by `event.id`: the same event may
-    come more than once. https://www.standardwebhooks.com
+    `secrets` is the webhook's secret, or several while they are changed; ValueError where one can't be any. Drop
+    repeats by `event.id`: the same event may come more than once. https://www.standardwebhooks.com
     """
     named = {name.lower(): value for name, value in headers.items()}
-    for secret in [secrets] if isinstance(secrets, str) else secrets:
+    for webhook in [_webhook(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]:
         try:
-            data = Webhook(secret).verify(body, named)
+            data = webhook.verify(body, named)
         except WebhookVerificationError:
             continue
-        except (ValueError, TypeError):
-            break
+        except ValueError:
+            break  # a signature, or a body, that nobody could have written by the rules
         try:
-            return ANY_EVENT.validate_python(data)
+            return _event(data)
         except ValidationError as error:
             raise InvalidEvent(f"The event can't be read: {error.errors()[0]['msg']}") from None
     raise InvalidEvent("The signature is wrong, or the call is older than five minutes.")
+
+
+def _webhook(secret: str) -> Webhook:
+    try:
+        return Webhook(secret)
+    except (ValueError, EmptyWebhookSecretError):
+        raise ValueError("That is no webhook's secret: `bounce-worker webhooks add` prints it, whsec_….") from None
+
+
+def _event(data: Mapping[str, Any]) -> Event:
+    try:
+        return ANY_EVENT.validate_python(data)
+    except ValidationError as error:
+        if error.errors()[0]["type"] != "union_tag_invalid":
+            raise
+        return OtherEvent.model_validate(data)
 
 
 class BounceWorker:
@@ -99,7 +130,7 @@ class BounceWorker:
         self._url = url.rstrip("/")
         self._pool = urllib3.PoolManager(retries=False)
         self._timeout = timeout
-        self._headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
+        self._headers = {"Authorization": f"Bearer {key.strip()}", "Accept": "application/json"}
         if account is not None:
             self._headers["Bounce-Account"] = account  # an operator's key speaks for the account that it names
 
@@ -154,14 +185,14 @@ class BounceWorker:
     def events(self, after: str | None = None, *, wait: int = WAIT) -> Iterator[tuple[list[Event], str]]:
         """Yield what happened, for ever: events, oldest first, and the position to keep once they are worked off.
 
-        At least once: drop repeats by `event.id`. Types of event that this client is too old for are left out.
+        At least once: drop repeats by `event.id`.
         """
         while True:
             query = {"wait": wait, **({"after": after} if after else {})}
             got = self._ask("GET", f"/v1/events?{urlencode(query)}", timeout=wait + 30.0)
             after = str(got["next"])
             if got["data"]:
-                yield [event for event in map(_known, got["data"]) if event is not None], after
+                yield [_event(data) for data in got["data"]], after
 
     def unbounce(self, address: str, why: str) -> str:
         """Lift all bounces of an address that stand; return the decision's id, by which it can be taken back."""
@@ -206,26 +237,27 @@ class BounceWorker:
                     raise ApiProblem(None, f"{self._url} can't be reached ({type(error).__name__}).") from error
                 time.sleep(FIRST_WAIT * 2**turn)
                 continue
-            if answer.status in (429, 503) and turn < tries:
-                time.sleep(float(answer.headers.get("Retry-After") or FIRST_WAIT * 2**turn))
+            if answer.status in NOT_NOW and turn < tries:
+                time.sleep(_wait(answer, turn))
                 continue
-            if answer.status >= 300:
-                raise ApiProblem(answer.status, _detail(answer))
-            return json.loads(answer.data) if answer.data else None
+            return _told(answer)
         raise AssertionError("a loop of at least one turn returns or raises")
 
 
-def _detail(answer: urllib3.BaseHTTPResponse) -> str:
-    try:
-        return str(json.loads(answer.data)["detail"])
-    except (ValueError, LookupError, TypeError):
-        return f"The API answered {answer.status}."
+def _wait(answer: urllib3.BaseHTTPResponse, turn: int) -> float:
+    asked = answer.headers.get("Retry-After", "")
+    return min(float(asked) if asked.isdecimal() else FIRST_WAIT * 2**turn, LONGEST_WAIT)
 
 
-def _known(data: Mapping[str, Any]) -> Event | None:
+def _told(answer: urllib3.BaseHTTPResponse) -> Any:  # noqa: ANN401 - JSON
+    """Return what an answer says. Raises `ApiProblem` where that is a problem, or isn't ours to say."""
     try:
-        return ANY_EVENT.validate_python(data)
-    except ValidationError as error:
-        if any(each["type"].startswith("union_tag") for each in error.errors()):
-            return None
-        raise
+        said = json.loads(answer.data) if answer.data else {}
+    except ValueError:
+        said = None
+    if answer.status >= 300:
+        detail = said.get("detail") if isinstance(said, dict) else None
+        raise ApiProblem(answer.status, str(detail or f"The API answered {answer.status}."))
+    if not isinstance(said, dict):
+        raise ApiProblem(answer.status, "What answers there isn't bounce-worker's API: look at its address.")
+    return said

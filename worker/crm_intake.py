@@ -22,6 +22,8 @@ from worker.pipeline import Context
 log = logging.getLogger(__name__)
 
 REGISTER: Final = "bounce_worker.register_sends"
+AWAY: Final = (DBAPIError, ConfigProblem)
+"""What says that the database can't be used just now."""
 LONGEST_WAIT: Final = 60
 """Seconds between two tries while the database is away; below the broker's visibility timeout."""
 
@@ -41,17 +43,22 @@ def make_intake(broker: str, queue: str, context: Callable[[], Context]) -> Cele
             "broker_connection_retry_on_startup": True,
             "worker_hijack_root_logger": False,
             "worker_redirect_stdouts": False,
+            "worker_enable_remote_control": False,  # what the CRM tells all its workers isn't meant for ours
             "broker_transport_options": transport,  # the CRM's broker has the CRM's own keys
         }
     )
 
     @app.task(  # type: ignore[untyped-decorator]  # celery ships no types
-        name=REGISTER, bind=True, max_retries=None, autoretry_for=(DBAPIError, ConfigProblem), retry_backoff=True,
+        name=REGISTER, bind=True, max_retries=None, autoretry_for=AWAY, retry_backoff=True,
         retry_backoff_max=LONGEST_WAIT,
     )  # fmt: skip
     def register_sends(self: Task, sends: Any) -> None:  # noqa: ANN401 - whatever the CRM sent
         rows = sends if isinstance(sends, list) else [sends]
-        done = pipeline.take_message(context(), rows, str(self.request.id))
+        try:
+            done = pipeline.take_message(context(), rows, str(self.request.id))
+        except AWAY as error:
+            log.warning("sends.put_off", extra={"task": self.request.id, "error": type(error).__name__})
+            raise
         if done.refused:
             log.warning("sends.refused", extra={"task": self.request.id, "refused": len(done.refused)})
 

@@ -132,11 +132,12 @@ def remove(context: Context, account: str | None, webhook_id: str) -> None:
 
 
 def the_webhook(context: Context, account: str | None, webhook_id: str) -> Webhook:
-    """Return a webhook of an account, by its id or the beginning of it. Raises `AdminProblem`."""
+    """Return a webhook of an account, by its id, the beginning of it, or its address. Raises `AdminProblem`."""
     with reading(context.engine) as connection:
-        found = [each for each in webhooks.listed(connection, account) if each.id.startswith(webhook_id)]
+        everyone = webhooks.listed(connection, account)
+    found = [each for each in everyone if each.id.startswith(webhook_id) or each.url == webhook_id]
     if len(found) != 1:
-        said = f"Several webhooks begin with {webhook_id}" if found else f"There is no webhook {webhook_id}"
+        said = f"Several webhooks are called {webhook_id}" if found else f"There is no webhook {webhook_id}"
         raise AdminProblem(f"{said}{f' in account {account}' if account else ''}: see bounce-worker webhooks list.")
     return found[0]
 

@@ -26,7 +26,7 @@ def forget(context: Context, account: str, address: str, *, keep_exclusion: bool
     With `keep_exclusion`, an address that must not be written to stays so, by a keyed hash that nobody can turn back.
     """
     with writing(context.engine) as connection:
-        states = bounces.hold_addresses(connection, account, [address], context.now())
+        states = bounces.hold_addresses(connection, account, [address], context.now()).states
         state = next(iter(states.values()))
         gone = people.forget(connection, account, address)
         everywhere.note(connection, account, everywhere.hashed(context.digest, address_key(address)), None)

@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 
 POLL: Final = "bounce.poll_inbox"
 PROCESS: Final = "bounce.process_reports"
-NOTIFY: Final = "bounce.notify"
 SWEEP: Final = "bounce.sweep"
 DOORBELLS: Final = "bounce.renew_doorbells"
 
@@ -25,7 +24,7 @@ DOORBELLS_SECONDS: Final = 60.0
 COURIER_SECONDS: Final = 0.5
 
 
-def register(app: Celery, context: Callable[[], Context]) -> None:  # noqa: C901 - one thin function a task
+def register(app: Celery, context: Callable[[], Context]) -> None:
     """Give `app` its tasks."""
 
     @app.task(name=POLL)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -37,22 +36,13 @@ def register(app: Celery, context: Callable[[], Context]) -> None:  # noqa: C901
     @app.task(name=PROCESS, bind=True)  # type: ignore[untyped-decorator]
     def process_reports(self: Task, inbox_id: str, notice_ids: list[int]) -> None:
         read_by = f"Celery task {self.request.id}"
-        if pipeline.process(context(), inbox_id, notice_ids, read_by):
-            _ring(app, NOTIFY)
-
-    @app.task(name=NOTIFY)  # type: ignore[untyped-decorator]
-    def notify() -> None:
-        while pipeline.number_events(context()):
-            pass
-        while pipeline.notify(context()):
-            pass
+        pipeline.process(context(), inbox_id, notice_ids, read_by)
 
     @app.task(name=SWEEP)  # type: ignore[untyped-decorator]
     def sweep() -> None:
         for inbox_id, batches in pipeline.sweep(context()).items():
             for batch in batches:
                 _ring(app, PROCESS, inbox_id, batch)
-        _ring(app, NOTIFY)
 
     @app.task(name=DOORBELLS)  # type: ignore[untyped-decorator]
     def renew_doorbells() -> None:
@@ -86,16 +76,14 @@ def run_scheduler(
 def run_courier(
     context: Callable[[], Context], stop: threading.Event, progress: Callable[[], None] = lambda: None
 ) -> None:
-    """Number events and call webhooks until `stop` is set. Any number of these may run.
+    """Carry events to the CRM's queue, into the feed and to webhooks until `stop` is set. Any number of these may run.
 
     `progress` is called after each turn that succeeded.
     No Celery task: receivers that hang would hold up polling, and an emptied broker must not hold up events.
     """
     while not stop.is_set():
         try:
-            while pipeline.number_events(context()):
-                pass
-            pipeline.call_webhooks(context())
+            pipeline.carry(context())
             progress()
         except Exception:
             # The database is away: what is due stays due.

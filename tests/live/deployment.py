@@ -52,6 +52,10 @@ class Deployment:
         done = self._run(arguments, code, input)
         return done.stdout + done.stderr
 
+    def output(self, *arguments: str) -> str:
+        """Run a command to its end; return what a shell would take into a variable."""
+        return self._run(arguments, 0, None).stdout
+
     def _run(self, arguments: Sequence[str], code: int, given: str | None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*COMMAND, *arguments],
@@ -79,9 +83,21 @@ class Deployment:
     def start_celery(self, module: str, queue: str, **environment: str) -> None:
         """Start a Celery worker of another application, as the CRM has one."""
         command = [sys.executable, "-m", "celery", "-A", module, "worker", "-Q", queue, "-P", "solo", "-l", "WARNING"]
-        with (self.folder / f"{module}.log").open("wb") as log:
+        self.start_program(command, module, **environment)
+
+    def start_program(self, command: Sequence[str], name: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a program that goes on and isn't ours."""
+        with (self.folder / f"{name}.log").open("ab") as log:
             everything = self.environment | environment
-            self._processes.append(subprocess.Popen(command, env=everything, stdout=log, stderr=log, cwd=ROOT))
+            process = subprocess.Popen(command, env=everything, stdout=log, stderr=log, cwd=ROOT)
+        self._processes.append(process)
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process as a power cut does; nobody misses it afterwards."""
+        process.kill()
+        process.wait(10)
+        self._processes.remove(process)
 
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))

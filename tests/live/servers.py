@@ -40,7 +40,7 @@ def _answers_ping(port: int) -> bool:
 
 
 class Postgres:
-    """A PostgreSQL whose disk doesn't matter: no fsync. Each `fresh_database` is empty."""
+    """A PostgreSQL. Each `fresh_database` is empty, or a copy of another."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -50,10 +50,11 @@ class Postgres:
         return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
 
     @contextmanager
-    def fresh_database(self) -> Iterator[str]:
+    def fresh_database(self, copy_of: str | None = None) -> Iterator[str]:
         """Yields the URL of a database that is dropped afterwards, whoever is still connected."""
         name = f"test_{next(self._numbers)}"
-        self._do(f"CREATE DATABASE {name} TEMPLATE template0")
+        template = copy_of.rpartition("/")[2] if copy_of else "template0"
+        self._do(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self.url(name)
         finally:
@@ -72,8 +73,11 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres]:
-    """A PostgreSQL cluster in a temporary folder, run as the user postgres: it refuses to be root."""
+def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
+    """A PostgreSQL cluster in a temporary folder, run as the user postgres: it refuses to be root.
+
+    `durable` leaves fsync on, as it is where data matters and speed is measured.
+    """
     needs.need_root("PostgreSQL's initdb and server")
     places = _postgres_folders()
     initdb, server_binary = needs.binary("initdb", places), needs.binary("postgres", places)
@@ -84,7 +88,8 @@ def postgres_server() -> Iterator[Postgres]:
         shutil.chown(folder, "postgres")
         data = folder / "data"
         run(initdb, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", data, user="postgres")
-        options = _options(port=port, fsync="off", synchronous_commit="off", full_page_writes="off")
+        careless = {} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        options = _options(port=port, **careless)
         where = ["-D", data, "-h", "127.0.0.1", "-k", folder]
         server = start([server_binary, *where, *options], folder / "postgres.log", user="postgres")
         # SIGINT is a fast shutdown; SIGTERM would wait for every client that a test forgot.

@@ -116,7 +116,7 @@ def test_one_bounce_is_followed_from_poll_to_webhook_and_no_log_repeats_anybodys
         deployment.until(
             lambda: any(
                 each["event"] == "event.handed_over" and "correlation_id" in each
-                for each in events(deployment, "worker")
+                for each in events(deployment, "scheduler")
             ),
             "the event is handed over",
         )
@@ -132,7 +132,7 @@ def test_one_bounce_is_followed_from_poll_to_webhook_and_no_log_repeats_anybodys
             ("worker", "notice.found"),
             ("worker", "notice.ended"),
             ("worker", "bounce.judged"),
-            ("worker", "event.handed_over"),
+            ("scheduler", "event.handed_over"),
             ("scheduler", "webhook.called"),
         } <= set(followed)
         # One task rang for the next: their lines share the id of the first.

@@ -5,10 +5,12 @@ from random import Random
 
 import pytest
 
+from tests.fakes.events import assert_fits
 from tests.fakes.mailbox import FakeMailbox
 from tests.fakes.world import RING, RULES, World
 from worker.pipeline import Context
-from worker.store.database import migrate, open_engine, writing
+from worker.store import outbox
+from worker.store.database import migrate, open_engine, reading, writing
 from worker.store.keyring import load_digester
 
 
@@ -37,4 +39,7 @@ def world(request: pytest.FixtureRequest, tmp_path) -> Iterator[World]:
     )
     clock.append(World(context=context, mailboxes=mailboxes, delivered=delivered))
     yield clock[0]
+    with reading(engine) as connection:
+        for row in outbox.all_rows(connection):
+            assert_fits(row.payload)  # whatever a test makes happen, the CRM can read
     engine.dispose()

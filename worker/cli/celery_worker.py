@@ -1,5 +1,6 @@
 """Running a Celery worker in this process, and ending it in order."""
 
+import gc
 import logging
 import os
 import signal
@@ -20,6 +21,10 @@ def start_worker(
 
     With `grace`, SIGTERM lets running tasks go on for so many seconds (see `EndInOrder`).
     """
+    # What is imported stays: no collection need look at it again, here and in children. Attaching makes many small
+    # things that die young; looking for garbage less often makes it some 10 % faster.
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
     _hush_root_warning()
     # The in-memory transport has no host, and kombu says so at every connection.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)

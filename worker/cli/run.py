@@ -92,7 +92,7 @@ def _stop_when_idle(app: "Celery", context: "Context", stop: threading.Event) ->
         quiet = quiet + 1 if pipeline.idle(context) else 0
     stop.set()
     state.should_stop = 0  # the worker leaves its loop with this exit code…
-    app.send_task(tasks.NOTIFY)  # …as soon as something wakes it
+    app.send_task(tasks.SWEEP)  # …as soon as something wakes it
 
 
 def worker(
@@ -247,21 +247,8 @@ def _poll_all(context: "Context", chosen: "list[Inbox]") -> int:
     for inbox_id, batches in pipeline.sweep(context).items():
         for batch in batches:
             counts.update(pipeline.process(context, inbox_id, batch, "command line"))
-    _summary(len(chosen), messages, counts, _tell(context), failed)
+    _summary(len(chosen), messages, counts, pipeline.carry(context), failed)
     return failed
-
-
-def _tell(context: "Context") -> int:
-    """Hand over what happened; return how many events the CRM's queue got."""
-    from worker import pipeline
-
-    told = 0
-    while number := pipeline.notify(context):
-        told += number
-    while pipeline.number_events(context):
-        pass
-    pipeline.call_webhooks(context)
-    return told
 
 
 def _summary(polled: int, messages: int, counts: "Counter[str]", told_crm: int, failed: int) -> None:

@@ -27,9 +27,10 @@ class Server:
             reason = error.strerror if isinstance(error, OSError) else error
             raise AdminProblem(f"Port {port} of {host} can't be used ({reason}): choose another with --port.") from None
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        web = make_web(settings, context)
         # No access log: addresses hold codes. Who the proxy says is calling decides nothing here.
         config = uvicorn.Config(
-            make_web(settings, context),
+            web,
             access_log=False,
             log_level="warning",
             proxy_headers=False,
@@ -39,6 +40,7 @@ class Server:
             limit_concurrency=200,
         )
         self._server = uvicorn.Server(config)
+        web.state.is_ending = lambda: self._server.should_exit  # whoever waits for events is answered then
 
     def run(self) -> None:
         """Serve until told to stop: by a signal, in the main thread, or by `stop`."""

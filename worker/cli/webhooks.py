@@ -8,7 +8,7 @@ from worker.cli.shared import FAILED, Account, AsJson, err, fail, open_context, 
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: add, list, test, replay, rotate, remove.")
 
-Which = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, or the beginning of it.")]
+Which = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, the beginning of it, or its address.")]
 
 
 @app.command()
@@ -29,8 +29,9 @@ def add(
     if as_json:
         print_json([{"schema": 1, "id": added.webhook.id, "account": account, "secret": added.secret}])
         return
-    out.print(f"Webhook {added.webhook.id}; its secret, which can't be shown again:", markup=False)
     out.print(added.secret, markup=False, soft_wrap=True)
+    said = f"Webhook {added.webhook.id[:8]}. Keep its secret now, it can't be shown again: the receiver verifies by it."
+    err.print(said, markup=False, soft_wrap=True)
 
 
 @app.command("list")

@@ -19,7 +19,7 @@ from worker.pipeline.notify import notify
 from worker.pipeline.poll import Polled, claim, claim_due, poll
 from worker.pipeline.process import process
 from worker.pipeline.register import Refused, Registered, idle, register, sweep, take, take_message
-from worker.pipeline.webhooks import call_webhooks, number_events, test_webhook
+from worker.pipeline.webhooks import call_webhooks, carry, number_events, test_webhook
 
 __all__ = [
     "Call",
@@ -29,6 +29,7 @@ __all__ = [
     "Registered",
     "batches",
     "call_webhooks",
+    "carry",
     "claim",
     "claim_due",
     "gmail_called",

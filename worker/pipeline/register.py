@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from worker import entry
-from worker.domain import SentEmail
-from worker.intake import InvalidSend, parse_send
+from worker.domain import SentEmail, storable
+from worker.intake import NAME, InvalidSend, parse_send
 from worker.pipeline.context import TURN, Context, batches
-from worker.store import accounts, inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends, webhooks
+from worker.store import inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends, webhooks
 from worker.store.database import reading, writing
 
 SENDS_AT_ONCE = 1_000
@@ -125,21 +125,25 @@ def _without_contradictions(
 def take_message(context: Context, rows: Sequence[object], message_id: str) -> Registered:
     """Register sends that came by the CRM's queue; what is refused is told as an event, for nobody waits for an answer.
 
-    Each row names its account. A message that is delivered again tells the same event again, under the same id.
+    Each row names its account; of one that names none, only the log tells. A message that is delivered again tells the
+    same event again, under the same id.
     """
     done = take(context, list(enumerate(rows)))
     by_account: dict[str, list[dict[str, Any]]] = {}
     for each in done.refused:
-        given = rows[each.row]
-        account = given.get("account") if isinstance(given, Mapping) else None
-        if isinstance(account, str):
+        if account := _account_of(rows[each.row]):
             by_account.setdefault(account, []).append(asdict(each))
     told = [entry.refused_sends_event(account, told, message_id) for account, told in sorted(by_account.items())]
-    now = context.now()
     with writing(context.engine) as connection:
-        known = [event for event in told if accounts.exists(connection, event["account"])]
-        outbox.add(connection, [(event["id"], event["account"], event["type"], event) for event in known], now)
+        rows_told = [(event["id"], event["account"], event["type"], event) for event in told]
+        outbox.add(connection, rows_told, context.now())
     return done
+
+
+def _account_of(given: object) -> str | None:
+    """Return whom to tell of a send that was refused; nobody need have heard of that account before."""
+    account = given.get("account") if isinstance(given, Mapping) else None
+    return storable(account) if isinstance(account, str) and len(account) <= NAME else None
 
 
 def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:

@@ -10,6 +10,7 @@ from typing import Final
 from worker import signals
 from worker.notify.webhook import Outcome, Result, body_of, call, headers_of, next_attempt
 from worker.pipeline.context import LONG_ENOUGH, Context
+from worker.pipeline.notify import notify
 from worker.store import outbox, webhooks
 from worker.store.database import reading, writing
 from worker.store.webhooks import Delivery, DeliveryState, Webhook, WebhookState
@@ -41,6 +42,17 @@ def number_events(context: Context, limit: int = 1_000) -> int:
         if numbered:
             webhooks.fan_out(connection, numbered, context.now())
     return len(numbered)
+
+
+def carry(context: Context) -> int:
+    """Carry what happened to the CRM's queue, into the feed and to webhooks; return how many events its queue got."""
+    told = 0
+    while number := notify(context):
+        told += number
+    while number_events(context):
+        pass
+    call_webhooks(context)
+    return told
 
 
 def call_webhooks(context: Context) -> int:

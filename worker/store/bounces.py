@@ -1,6 +1,7 @@
 """Reports, bounces, timelines and the state of addresses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,7 +69,9 @@ def key_of(bounce: Bounce) -> str:
 
 def of_addresses(connection: Connection, account: str, keys: Iterable[str]) -> dict[str, Bounce]:
     """Return all bounces of addresses, by id."""
-    query = bounces.select().where(bounces.c.account == account, bounces.c.address_key.in_(sorted(keys)))
+    if not (wanted := sorted(keys)):
+        return {}
+    query = bounces.select().where(bounces.c.account == account, bounces.c.address_key.in_(wanted))
     return {row["id"]: _bounce(row) for row in connection.execute(query.order_by(bounces.c.id)).mappings()}
 
 
@@ -125,16 +128,25 @@ def of_full_mailboxes(connection: Connection, account: str, until: datetime, lim
     return [_bounce(row) for row in connection.execute(query).mappings()]
 
 
-def hold_addresses(
-    connection: Connection, account: str, wanted: Iterable[str], now: datetime
-) -> dict[str, AddressState]:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Addresses that are held until the commit. Of those that are `new` nothing was known before."""
+
+    states: Mapping[str, AddressState]
+    new: frozenset[str]
+
+
+def hold_addresses(connection: Connection, account: str, wanted: Iterable[str], now: datetime) -> Held:
     """Return the states of addresses by `address_key`, each held until the commit, in the same order everywhere."""
     keys = sorted({address_key(address) for address in wanted})
     if not keys:
-        return {}
+        return Held({}, frozenset())
     rows = [{"account": account, "address_key": key, "updated_at": now} for key in keys]
-    connection.execute(insert(connection, addresses).on_conflict_do_nothing(), rows)
-    return _states(connection, account, keys, held=True)
+    statement = insert(connection, addresses).on_conflict_do_nothing().returning(addresses.c.address_key)
+    new = frozenset(connection.execute(statement, rows).scalars())
+    known = [key for key in keys if key not in new]
+    states = {key: AddressState(account=account, address=key) for key in new}
+    return Held(states | (_states(connection, account, known, held=True) if known else {}), new)
 
 
 def states(connection: Connection, account: str, keys: Sequence[str]) -> list[AddressState]:

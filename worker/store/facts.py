@@ -40,8 +40,11 @@ def add(connection: Connection, new: Iterable[Fact]) -> None:
 
 def of_bounces(connection: Connection, account: str, bounce_ids: Iterable[str], keys: Iterable[str]) -> list[Fact]:
     """Return the facts about bounces, and those about all bounces of addresses."""
-    own = facts.c.bounce_id.in_(sorted(bounce_ids))
-    of_address = sa.and_(facts.c.bounce_id.is_(None), facts.c.address_key.in_(sorted(keys)))
+    names, addresses = sorted(bounce_ids), sorted(keys)
+    if not (names or addresses):
+        return []
+    own = facts.c.bounce_id.in_(names)
+    of_address = sa.and_(facts.c.bounce_id.is_(None), facts.c.address_key.in_(addresses))
     query = facts.select().where(facts.c.account == account, sa.or_(own, of_address))
     return [_fact(row) for row in connection.execute(query).mappings()]
 

@@ -36,19 +36,26 @@ def record(
     if not new:
         return 0
     keys = {fact.address for fact in new}
-    before = bounces.hold_addresses(connection, account, keys, now)
+    held = bounces.hold_addresses(connection, account, keys, now)
     facts.add(connection, new)
-    rows = bounces.of_addresses(connection, account, keys)
-    return _fold(connection, account, rows, before, _causes(new, rows), emails, followed, digest, now)
+    rows = bounces.of_addresses(connection, account, keys - held.new)
+    causes = _causes(new, rows)
+    # Of an address that is new nothing else can be known: most that bounce never did before.
+    fresh = {fact.id: fact for fact in reversed(new) if fact.address in held.new}.values()
+    older = causes.keys() - {fact.bounce_id for fact in fresh}
+    told = [*fresh, *facts.of_bounces(connection, account, older, keys - held.new)]
+    return _fold(connection, account, rows, held.states, causes, told, emails, followed, digest, now)
 
 
 def refold(connection: Connection, account: str, due: Iterable[Bounce], digest: Digester, now: datetime) -> int:
     """Fold bounces anew for which time alone has changed something; return how many changed."""
     waiting = list(due)
     keys = {bounces.key_of(bounce) for bounce in waiting}
-    before = bounces.hold_addresses(connection, account, keys, now)
+    held = bounces.hold_addresses(connection, account, keys, now)
     rows = bounces.of_addresses(connection, account, keys)
-    return _fold(connection, account, rows, before, {bounce.id: "time" for bounce in waiting}, {}, {}, digest, now)
+    causes = {bounce.id: "time" for bounce in waiting}
+    told = facts.of_bounces(connection, account, causes, held.states)
+    return _fold(connection, account, rows, held.states, causes, told, {}, {}, digest, now)
 
 
 def _causes(new: Sequence[Fact], rows: Mapping[str, Bounce]) -> dict[str, str]:
@@ -69,6 +76,7 @@ def _fold(
     rows: dict[str, Bounce],
     before: Mapping[str, AddressState],
     causes: Mapping[str, str],
+    told: Iterable[Fact],
     loaded: Mapping[str, SentEmail],
     followed: Mapping[str, str],
     digest: Digester,
@@ -76,7 +84,7 @@ def _fold(
 ) -> int:
     rules = accounts.rules(connection, account)
     known: dict[str | None, list[Fact]] = {}
-    for fact in facts.of_bounces(connection, account, causes, before):
+    for fact in told:
         known.setdefault(fact.bounce_id, []).append(fact)
     emails = dict(loaded) | sends.load(connection, account, _emails(known, rows, causes) - loaded.keys())
     changed: dict[str, Bounce] = {}
@@ -98,10 +106,10 @@ def _fold(
     if rules.takes_part:
         _tell_everywhere(connection, account, rows | changed, changed, digest)
     incidents.look(connection, account, {b.inbox for b in changed.values() if is_senders(b)}, now)
-    told = [
+    payloads = [
         (each, entry.event(each, [each.bounce.report_id], followed.get(each.bounce.report_id))) for each in happened
     ]
-    outbox.add(connection, [(each.id, account, str(each.type), payload) for each, payload in told], now)
+    outbox.add(connection, [(each.id, account, str(each.type), payload) for each, payload in payloads], now)
     return len(changed)
 
 

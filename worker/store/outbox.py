@@ -58,17 +58,21 @@ def number(connection: Connection, limit: int) -> list[tuple[int, str, str, str]
     """
     connection.execute(insert(connection, meta).values(key=FEED, value=b"0").on_conflict_do_nothing())
     last = int(connection.execute(locked(sa.select(meta.c.value).where(meta.c.key == FEED))).scalar_one())
-    query = outbox.select().where(outbox.c.position.is_(None)).order_by(outbox.c.id).limit(limit)
-    rows = connection.execute(query).mappings().all()
-    if not rows:
-        return []
-    statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("row_id")).values(position=sa.bindparam("drawn"))
-    drawn = [{"row_id": row["id"], "drawn": last + place} for place, row in enumerate(rows, 1)]
-    connection.execute(statement, drawn)
-    connection.execute(sa.update(meta).where(meta.c.key == FEED).values(value=str(last + len(rows)).encode()))
-    return [
-        (last + place, row["account"], row["type"], _order_key(row["payload"])) for place, row in enumerate(rows, 1)
-    ]
+    next_ones = (
+        sa.select(outbox.c.id, sa.func.row_number().over(order_by=outbox.c.id).label("place"))
+        .where(outbox.c.position.is_(None))
+        .order_by(outbox.c.id)
+        .limit(limit)
+        .subquery()
+    )
+    statement = sa.update(outbox).where(outbox.c.id == next_ones.c.id).values(position=last + next_ones.c.place)
+    drawn = connection.execute(
+        statement.returning(outbox.c.position, outbox.c.account, outbox.c.type, outbox.c.payload)
+    ).all()
+    if drawn:
+        newest = max(row.position for row in drawn)
+        connection.execute(sa.update(meta).where(meta.c.key == FEED).values(value=str(newest).encode()))
+    return [(row.position, row.account, row.type, _order_key(row.payload)) for row in sorted(drawn)]
 
 
 def any_unnumbered(connection: Connection) -> bool:
@@ -117,6 +121,19 @@ def failed(connection: Connection, ids: Iterable[int], error: str, next_attempt_
     """Say that rows could not be handed over, and when to try again."""
     where = outbox.c.id.in_(sorted(ids))
     connection.execute(sa.update(outbox).where(where).values(error=error, next_attempt_at=next_attempt_at))
+
+
+def any_to_hand_over(connection: Connection, now: datetime) -> bool:
+    """Whether a row is due."""
+    return (
+        connection.execute(sa.select(outbox.c.id).where(outbox.c.next_attempt_at <= now).limit(1)).first() is not None
+    )
+
+
+def nobody_to_tell(connection: Connection, now: datetime) -> None:
+    """Say that due rows need not be handed over: the CRM has no queue, and reads the feed or is called."""
+    due = outbox.c.next_attempt_at <= now
+    connection.execute(sa.update(outbox).where(due).values(sent_at=now, next_attempt_at=None))
 
 
 def all_rows(connection: Connection) -> list[OutboxRow]:

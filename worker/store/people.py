@@ -72,7 +72,7 @@ def purge_inbox(connection: Connection, account: str, inbox: str, digest: Digest
     """Drop all that came of an inbox's emails; what its addresses are follows from what is left."""
     where = bounces.c.account == account, bounces.c.inbox == inbox
     keys = set(connection.execute(sa.select(bounces.c.address_key).where(*where)).scalars())
-    before = bounce_store.hold_addresses(connection, account, keys, now)
+    before = bounce_store.hold_addresses(connection, account, keys, now).states
     bounce_store.forget_inbox(connection, account, inbox)
     left = bounce_store.of_addresses(connection, account, keys)
     chosen = accounts.rules(connection, account)

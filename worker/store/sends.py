@@ -1,9 +1,9 @@
 """What the CRM sent, and how to find it again."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -76,17 +76,20 @@ def find(
     wanted = {digest(account, key.name, key.value): key for key in keys}
     if not wanted:
         return {}
-    rows = connection.execute(
-        sa.select(send_key_rows.c.digest, send_key_rows.c.send_id).where(
-            send_key_rows.c.account == account, send_key_rows.c.digest.in_(wanted)
-        )
-    ).all()
+    rows = ids_by_digest(connection, account, wanted)
     loaded = load(connection, account, {row.send_id for row in rows})
     found: defaultdict[Key, list[SentEmail]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: str(row.send_id)):
         if row.send_id in loaded:
             found[wanted[bytes(row.digest)]].append(loaded[row.send_id])
     return found
+
+
+def ids_by_digest(connection: Connection, account: str, digests: Collection[bytes]) -> Sequence[sa.Row[Any, Any]]:
+    """Return (digest, send_id) of the account's sends that are known by any of some digests."""
+    columns = sa.select(send_key_rows.c.digest, send_key_rows.c.send_id)
+    mine = send_key_rows.c.account == account, send_key_rows.c.digest.in_(digests)
+    return connection.execute(columns.where(*mine)).all()
 
 
 def around(

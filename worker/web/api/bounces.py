@@ -81,7 +81,7 @@ def router(context: Callable[[], Context], may: May) -> APIRouter:
             made = decisions.reject(context(), caller.account, bounce_id, caller.person, given.why)
         return Decision(decision=made)
 
-    @routes.get("/contacts/{contact_id}/timeline")
+    @routes.get("/contacts/{contact_id:path}/timeline")  # a CRM's ids may hold slashes: gid://crm/Contact/7
     def timeline(contact_id: Name, caller: Reader, after: After = None, limit: Limit = PAGE) -> Page[Entry]:
         """The bounces on a contact's timeline, oldest record first; empty for a contact that nothing bounced of."""
         with told(400):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 from worker.contract import EVENTS, Event, Model, Schema, json_schema
@@ -36,6 +36,7 @@ def router(context: Callable[[], Context], may: May) -> APIRouter:
 
     @routes.get("/events")
     async def events(
+        request: Request,
         caller: Reader,
         after: After = None,
         limit: Limit = PAGE,
@@ -50,7 +51,7 @@ def router(context: Callable[[], Context], may: May) -> APIRouter:
             if look:
                 await asyncio.sleep(LOOK_EVERY)
             rows = await run_in_threadpool(_read, context(), caller.account, start, limit)
-            if rows:
+            if rows or await _nobody_waits(request):
                 break
         following = cursor(str(rows[-1][0] if rows else start))
         return Feed.model_validate({"data": [payload for _, payload in rows], "next": following})
@@ -63,6 +64,12 @@ def router(context: Callable[[], Context], may: May) -> APIRouter:
         return json_schema(event_type)
 
     return routes
+
+
+async def _nobody_waits(request: Request) -> bool:
+    """Whether the caller has gone, or is better told at once because the server ends: `worker.cli.serve` knows."""
+    is_ending: Callable[[], bool] | None = getattr(request.app.state, "is_ending", None)
+    return bool(is_ending and is_ending()) or await request.is_disconnected()
 
 
 def _number(text: str | None) -> int:

@@ -1,0 +1,7 @@
+"""How much the whole worker does: bounces attached, sends registered and found, memory, growth, delay, start-up.
+
+    python -m tests.benchmarks.load [NAME…] [--scale 1.0] [--json]
+
+On real servers: PostgreSQL with fsync on, Redis, Dovecot. Each figure stands beside a floor of the same run, or beside
+the goal that it is held to; the machine is named. `--scale` makes the data smaller or larger.
+"""
