@@ -1,4 +1,4 @@
-"""The page on which the API is tried: it and all that it loads come from this process, so that no key goes elsewhere."""
+"""The page on which the API is tried: all that it loads comes from this process, so that no key goes elsewhere."""
 
 import re
 
