@@ -1,5 +1,6 @@
 """What all long-running processes begin with: settings, logs, metrics, traces, and the mark of their progress."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -71,15 +72,16 @@ class Process:
         return _mark(self.settings, role, self._cleanup)
 
 
-def begin(role: str, metrics: str | None = None, *, forks: bool = False) -> Process:
-    """Begin a process; `forks` says that others count for it. Raises `ConfigProblem`."""
+def begin(role: str, metrics: str | None = None, *, forks: bool = False, quiet: bool = False) -> Process:
+    """Begin a process; `forks`: its children count too; `quiet`: only warnings matter. Raises `ConfigProblem`."""
     from worker import config
     from worker.telemetry import logs, traces
 
     settings = read_settings()
     if metrics is not None:
         settings = replace(settings, metrics=config.metrics_address(metrics))
-    logs.configure(role, as_json=settings.log_as_json, level=settings.log_level)
+    level = max(settings.log_level, logging.WARNING) if quiet else settings.log_level
+    logs.configure(role, as_json=settings.log_as_json, level=level)
     logs.catch_the_rest()
     config.prepare_data(settings)
     cleanup = ExitStack()

@@ -43,7 +43,7 @@ def run(
     from worker.wiring import make_context
 
     stop = threading.Event()
-    with told(), begin("run", metrics) as process:
+    with told(), begin("run", metrics, quiet=until_idle) as process:
         settings = process.settings
         context = make_context(settings)
         app = make_app(settings)
