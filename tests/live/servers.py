@@ -40,7 +40,7 @@ def _answers_ping(port: int) -> bool:
 
 
 class Postgres:
-    """A PostgreSQL whose disk doesn't matter: no fsync. Each `fresh_database` is empty."""
+    """A PostgreSQL of our own. Each `fresh_database` is empty."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -72,8 +72,11 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres]:
-    """A PostgreSQL cluster in a temporary folder, run as the user postgres: it refuses to be root."""
+def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
+    """A PostgreSQL cluster in a temporary folder, run as the user postgres: it refuses to be root.
+
+    Its disk doesn't matter, unless it is `durable`, as one in production is: what is measured needs that.
+    """
     needs.need_root("PostgreSQL's initdb and server")
     places = _postgres_folders()
     initdb, server_binary = needs.binary("initdb", places), needs.binary("postgres", places)
@@ -84,7 +87,8 @@ def postgres_server() -> Iterator[Postgres]:
         shutil.chown(folder, "postgres")
         data = folder / "data"
         run(initdb, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", data, user="postgres")
-        options = _options(port=port, fsync="off", synchronous_commit="off", full_page_writes="off")
+        careless = {} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        options = _options(port=port, **careless)
         where = ["-D", data, "-h", "127.0.0.1", "-k", folder]
         server = start([server_binary, *where, *options], folder / "postgres.log", user="postgres")
         # SIGINT is a fast shutdown; SIGTERM would wait for every client that a test forgot.

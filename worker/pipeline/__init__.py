@@ -13,15 +13,17 @@ Only this room opens the transactions of that way. Each step may be run twice: t
 transaction is open while a mailbox, a queue or the CRM is spoken to.
 """
 
+from worker.pipeline.claim import AT_ONCE, claim, claim_due
 from worker.pipeline.context import Context, batches
 from worker.pipeline.doorbells import Call, gmail_called, graph_called, renew_doorbells
 from worker.pipeline.notify import notify
-from worker.pipeline.poll import Polled, claim, claim_due, poll
+from worker.pipeline.poll import Polled, poll
 from worker.pipeline.process import process
 from worker.pipeline.register import Refused, Registered, idle, register, sweep, take, take_message
 from worker.pipeline.webhooks import call_webhooks, number_events, test_webhook
 
 __all__ = [
+    "AT_ONCE",
     "Call",
     "Context",
     "Polled",

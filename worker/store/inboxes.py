@@ -1,9 +1,10 @@
 """Connected inboxes: what they are, when they are due, and who holds them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -27,7 +28,8 @@ class Inbox:
 
     `trusted` says that the operator named its host; one that a tenant typed in is reached through the guard.
     `sign_in_ends_at` is when somebody must sign in again whatever happens, where that is known. `policy` is the inbox's
-    own; None means its account's.
+    own; None means its account's. `host` is its server's, None where that isn't known yet or there is none; `active_at`
+    is the last email that the CRM sent through it, or the last notice that was found in it.
     """
 
     id: str
@@ -50,6 +52,8 @@ class Inbox:
     trusted: bool
     sign_in_ends_at: datetime | None = None
     policy: Policy | None = None
+    host: str | None = None
+    active_at: datetime | None = None
 
 
 class StaleLease(Exception):
@@ -116,27 +120,88 @@ def remove(connection: Connection, inbox_id: str) -> None:
     connection.execute(sa.delete(inboxes).where(inboxes.c.id == inbox_id))
 
 
-def claim(
-    connection: Connection, now: datetime, lease_until: datetime, limit: int, *, only: str | None = None
-) -> Sequence[tuple[str, int]]:
-    """Take inboxes that are due and that nobody holds; return (id, fencing token).
+def held(connection: Connection, now: datetime, longest: datetime) -> list[tuple[str, str, str | None, int]]:
+    """Return (provider, account, host, how many) of the inboxes that somebody holds; no lease ends after `longest`."""
+    place = inboxes.c.provider, inboxes.c.account, inboxes.c.host
+    leased = inboxes.c.lease_until.is_not(None), inboxes.c.lease_until.between(now, longest)
+    query = sa.select(*place, sa.func.count()).where(*leased).group_by(*place)
+    return [tuple(row) for row in connection.execute(query)]
 
-    With `only`, that one is taken whether it is due or not, unless somebody holds it.
+
+def due(
+    connection: Connection, now: datetime, longest: datetime, without: Mapping[str, Collection[str]], limit: int
+) -> list[tuple[str, str, str, str | None]]:
+    """Return (id, provider, account, host) of free inboxes that are due, the longest waiting first; and lock them.
+
+    Left out is what `without` names by column. Whoever else is claiming, or writes to a row, isn't waited for.
     """
-    free = sa.or_(inboxes.c.lease_until.is_(None), inboxes.c.lease_until < now)
-    due = sa.select(inboxes.c.id).where(free)
-    if only is None:
-        due = due.where(inboxes.c.state == InboxState.ACTIVE, inboxes.c.next_poll_at <= now)
-        due = due.order_by(inboxes.c.next_poll_at).limit(limit)
-    else:
-        due = due.where(inboxes.c.id == only)
-    rows = connection.execute(
-        sa.update(inboxes)
-        .where(inboxes.c.id.in_(locked(due, skip=True).scalar_subquery()))
-        .values(lease_until=lease_until, lease_token=inboxes.c.lease_token + 1)
-        .returning(inboxes.c.id, inboxes.c.lease_token)
+    query = (
+        sa.select(inboxes.c.id, inboxes.c.provider, inboxes.c.account, inboxes.c.host)
+        .where(IS_ACTIVE, inboxes.c.next_poll_at <= now, _free(now, longest))
+        .order_by(inboxes.c.next_poll_at)
+        .limit(limit)
     )
+    for name, values in without.items():
+        if values:
+            column = inboxes.c[name]
+            query = query.where(sa.or_(column.is_(None), column.not_in(sorted(values))))
+    return [tuple(row) for row in connection.execute(locked(query, skip=True))]
+
+
+def lease(connection: Connection, ids: Collection[str], until: datetime) -> list[tuple[str, int]]:
+    """Hold inboxes that `due` or `free` has locked; return (id, fencing token)."""
+    if not ids:
+        return []
+    statement = sa.update(inboxes).where(inboxes.c.id.in_(sorted(ids)))
+    values = {"lease_until": until, "lease_token": inboxes.c.lease_token + 1}
+    rows = connection.execute(statement.values(values).returning(inboxes.c.id, inboxes.c.lease_token))
     return [(row.id, row.lease_token) for row in rows]
+
+
+def free(connection: Connection, inbox_id: str, now: datetime, longest: datetime) -> bool:
+    """Whether nobody holds an inbox, due or not; and lock it."""
+    query = sa.select(inboxes.c.id).where(inboxes.c.id == inbox_id, _free(now, longest))
+    return connection.execute(locked(query, skip=True)).first() is not None
+
+
+IS_ACTIVE: Final = sa.text("state = 'active'")
+"""Not a parameter: only so is the partial index of what is due certain to serve."""
+
+
+def _free(now: datetime, longest: datetime) -> sa.ColumnElement[bool]:
+    """Nobody holds it, or the lease is over, or it ends later than any: then the clock has been put back since."""
+    until = inboxes.c.lease_until
+    return sa.or_(until.is_(None), until < now, until > longest)
+
+
+def mend_times(connection: Connection, now: datetime, furthest: datetime, skew: timedelta) -> int:
+    """Make inboxes due that a clock which has been put back since would keep waiting; return how many.
+
+    Their next poll lies further ahead than any that we plan, and their last one lies ahead, too. What a server has
+    asked for stays.
+    """
+    stranded = inboxes.c.next_poll_at > furthest, inboxes.c.last_poll_at > now + skew
+    return connection.execute(sa.update(inboxes).where(*stranded).values(next_poll_at=now)).rowcount
+
+
+def sent_through(
+    connection: Connection, account: str, name: str, sent_at: datetime, due_at: datetime, worth: timedelta
+) -> None:
+    """Note an email that the CRM sent through an inbox, and bring its next poll forward to `due_at`.
+
+    Nothing is written that changes less than `worth`. An inbox that is put off because something failed stays put off.
+    """
+    older = sa.or_(inboxes.c.active_at.is_(None), inboxes.c.active_at < sent_at - worth)
+    later = sa.and_(inboxes.c.failures == 0, inboxes.c.next_poll_at > due_at)
+    newest = sa.case((sa.or_(inboxes.c.active_at.is_(None), inboxes.c.active_at < sent_at), sent_at))
+    connection.execute(
+        sa.update(inboxes)
+        .where(inboxes.c.account == account, inboxes.c.name == name, sa.or_(older, later))
+        .values(
+            active_at=sa.func.coalesce(newest, inboxes.c.active_at),
+            next_poll_at=sa.case((later, due_at), else_=inboxes.c.next_poll_at),
+        )
+    )
 
 
 def save_fenced(connection: Connection, inbox_id: str, lease_token: int, **values: object) -> None:
