@@ -86,6 +86,11 @@ def after_standstill(now: datetime, every: timedelta, inbox_id: str) -> datetime
     return now + every * (JITTER + (1 - JITTER) * phase(inbox_id))
 
 
+def latest_lease(now: datetime) -> datetime:
+    """Return after when no lease can end, unless a clock has been put back."""
+    return now + LEASE + CLOCK_SKEW
+
+
 def after_failure(now: datetime, failures: int, error: Exception, chance: Random) -> datetime:
     """Return when to try again after `failures` failures in a row: never before a server that asks for patience."""
     backoff = min(FIRST_BACKOFF * 2 ** min(failures, 10), LONGEST_BACKOFF)
@@ -155,12 +160,12 @@ def full(load: Mapping[Key, int], limits: Limits, hanging: Collection[str]) -> s
 
 
 def choose(
-    due: Iterable[tuple[str, Place]], load: Mapping[Key, int], limits: Limits, hanging: Collection[str], most: int
+    due: Mapping[str, Place], load: Mapping[Key, int], limits: Limits, hanging: Collection[str], most: int
 ) -> list[str]:
-    """Return the first inboxes of those that are due, as many as the limits allow and `most` at the most."""
+    """Return the first inboxes of those that are due, in order, that the limits allow, `most` at the most."""
     taken = Counter(load)
     chosen: list[str] = []
-    for inbox_id, place in due:
+    for inbox_id, place in due.items():
         if len(chosen) == most:
             break
         if all(taken[key] < _limit(key, limits, hanging) for key in place.keys):

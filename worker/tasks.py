@@ -81,12 +81,11 @@ def run_scheduler(app: Celery, context: Callable[[], Context], stop: threading.E
 def _dispatch(app: Celery, context: Context, room: int, stop: threading.Event) -> int:
     """Claim due inboxes and enqueue their polls, `room` at the most; return how many."""
     sent = 0
-    while sent < room and not stop.is_set():
-        claimed = pipeline.claim_due(context, min(room - sent, pipeline.AT_ONCE))
-        if not claimed:
-            break
+    for claimed in pipeline.claims(context, room):
         _ring_all(app, POLL, claimed)
         sent += len(claimed)
+        if stop.is_set():
+            break
     return sent
 
 

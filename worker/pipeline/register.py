@@ -9,7 +9,20 @@ from worker import entry, schedule
 from worker.domain import SentEmail
 from worker.intake import InvalidSend, parse_send
 from worker.pipeline.context import TURN, Context, batches
-from worker.store import accounts, inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends, webhooks
+from worker.store import (
+    accounts,
+    inboxes,
+    incidents,
+    leases,
+    ledger,
+    lookups,
+    notices,
+    outbox,
+    raw,
+    retention,
+    sends,
+    webhooks,
+)
 from worker.store.database import reading, retried, writing
 
 SENDS_AT_ONCE = 1_000
@@ -172,6 +185,7 @@ def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:
     with writing(context.engine) as connection:
         furthest = now + context.interval.furthest
         inboxes.mend_times(connection, now, furthest, schedule.CLOCK_SKEW)
+        leases.forget_over(connection, now, schedule.latest_lease(now))
         notices.mend_times(connection, now, schedule.CLOCK_SKEW)
         notices.forget_expired(connection, now)
         lookups.forget_expired(connection, now)

@@ -5,7 +5,7 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, Final, ParamSpec, TypeVar
@@ -208,6 +208,13 @@ def insert(connection: Connection, table: sa.Table) -> Any:  # noqa: ANN401 - tw
     from sqlalchemy.dialects import postgresql
 
     return postgresql.insert(table)
+
+
+def among(connection: Connection, column: sa.Column[Any], values: Collection[str]) -> sa.ColumnElement[bool]:
+    """Say that a text column has one of many values: on PostgreSQL by one parameter, however many they are."""
+    if connection.dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(sorted(values), sa.ARRAY(sa.Text)))
+    return column.in_(sorted(values))
 
 
 def locked(statement: sa.Select[Any], *, skip: bool = False, of: sa.Table | None = None) -> sa.Select[Any]:

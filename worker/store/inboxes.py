@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from worker.domain import Policy
-from worker.store.database import locked
+from worker.store import leases
+from worker.store.database import among, locked
 from worker.store.schema import inboxes
 
 
@@ -120,42 +121,52 @@ def remove(connection: Connection, inbox_id: str) -> None:
     connection.execute(sa.delete(inboxes).where(inboxes.c.id == inbox_id))
 
 
-def held(connection: Connection, now: datetime, longest: datetime) -> list[tuple[str, str, str | None, int]]:
-    """Return (provider, account, host, how many) of the inboxes that somebody holds; no lease ends after `longest`."""
-    place = inboxes.c.provider, inboxes.c.account, inboxes.c.host
-    leased = inboxes.c.lease_until.is_not(None), inboxes.c.lease_until.between(now, longest)
-    query = sa.select(*place, sa.func.count()).where(*leased).group_by(*place)
-    return [tuple(row) for row in connection.execute(query)]
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A free inbox that is due, and what limits its reading."""
+
+    id: str
+    provider: str
+    account: str
+    host: str | None
+    next_poll_at: datetime
 
 
 def due(
-    connection: Connection, now: datetime, longest: datetime, without: Mapping[str, Collection[str]], limit: int
-) -> list[tuple[str, str, str, str | None]]:
-    """Return (id, provider, account, host) of free inboxes that are due, the longest waiting first; and lock them.
+    connection: Connection,
+    now: datetime,
+    longest: datetime,
+    without: Mapping[str, Collection[str]],
+    limit: int,
+    since: datetime | None = None,
+) -> list[Due]:
+    """Return free inboxes that are due, the longest waiting first; and lock them.
 
     Left out is what `without` names by column. Whoever else is claiming, or writes to a row, isn't waited for.
     """
-    query = (
-        sa.select(inboxes.c.id, inboxes.c.provider, inboxes.c.account, inboxes.c.host)
-        .where(IS_ACTIVE, inboxes.c.next_poll_at <= now, _free(now, longest))
-        .order_by(inboxes.c.next_poll_at)
-        .limit(limit)
-    )
+    wanted = [inboxes.c[name] for name in Due.__slots__]
+    query = sa.select(*wanted).where(IS_ACTIVE, inboxes.c.next_poll_at <= now, _free(now, longest))
+    if since is not None:
+        query = query.where(inboxes.c.next_poll_at >= since)
     for name, values in without.items():
         if values:
             column = inboxes.c[name]
             query = query.where(sa.or_(column.is_(None), column.not_in(sorted(values))))
-    return [tuple(row) for row in connection.execute(locked(query, skip=True))]
+    query = query.order_by(inboxes.c.next_poll_at).limit(limit)
+    return [Due(*row) for row in connection.execute(locked(query, skip=True))]
 
 
 def lease(connection: Connection, ids: Collection[str], until: datetime) -> list[tuple[str, int]]:
     """Hold inboxes that `due` or `free` has locked; return (id, fencing token)."""
     if not ids:
         return []
-    statement = sa.update(inboxes).where(inboxes.c.id.in_(sorted(ids)))
+    chosen = among(connection, inboxes.c.id, ids)
     values = {"lease_until": until, "lease_token": inboxes.c.lease_token + 1}
-    rows = connection.execute(statement.values(values).returning(inboxes.c.id, inboxes.c.lease_token))
-    return [(row.id, row.lease_token) for row in rows]
+    statement = sa.update(inboxes).where(chosen).values(values)
+    rows = connection.execute(statement.returning(inboxes.c.id, inboxes.c.lease_token))
+    taken = [(row.id, row.lease_token) for row in rows]
+    leases.add(connection, chosen, until)
+    return taken
 
 
 def free(connection: Connection, inbox_id: str, now: datetime, longest: datetime) -> bool:
@@ -177,10 +188,11 @@ def _free(now: datetime, longest: datetime) -> sa.ColumnElement[bool]:
 def mend_times(connection: Connection, now: datetime, furthest: datetime, skew: timedelta) -> int:
     """Make inboxes due that a clock which has been put back since would keep waiting; return how many.
 
-    Their next poll lies further ahead than any that we plan, and their last one lies ahead, too. What a server has
-    asked for stays.
+    Their next poll lies further ahead than any that we plan, and when they were last written to lies ahead, too. What
+    a server has asked for stays.
     """
-    stranded = inboxes.c.next_poll_at > furthest, inboxes.c.last_poll_at > now + skew
+    written_at = sa.func.coalesce(inboxes.c.last_poll_at, inboxes.c.created_at)
+    stranded = inboxes.c.next_poll_at > furthest, written_at > now + skew
     return connection.execute(sa.update(inboxes).where(*stranded).values(next_poll_at=now)).rowcount
 
 
@@ -205,12 +217,14 @@ def sent_through(
 
 
 def save_fenced(connection: Connection, inbox_id: str, lease_token: int, **values: object) -> None:
-    """Set columns if the lease is still ours. Raises `StaleLease`."""
+    """Set columns if the lease is still ours; setting `lease_until` to None gives it back. Raises `StaleLease`."""
     done = connection.execute(
         sa.update(inboxes).where(inboxes.c.id == inbox_id, inboxes.c.lease_token == lease_token).values(**values)
     )
     if done.rowcount != 1:
         raise StaleLease(inbox_id)
+    if "lease_until" in values:
+        leases.set_end(connection, inbox_id, values["lease_until"])
 
 
 def _inbox(row: RowMapping) -> Inbox:

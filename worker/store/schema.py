@@ -127,12 +127,16 @@ inboxes = sa.Table(
         sqlite_where=sa.text("state = 'active'"),
         postgresql_where=sa.text("state = 'active'"),
     ),
-    sa.Index(
-        "inboxes_held",
-        "lease_until",
-        sqlite_where=sa.text("lease_until IS NOT NULL"),
-        postgresql_where=sa.text("lease_until IS NOT NULL"),
-    ),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    _text("inbox_id", primary_key=True),
+    _text("provider"),
+    _text("account"),
+    _maybe("host"),
+    sa.Column("until", Moment, nullable=False),
 )
 
 hanging_hosts = sa.Table(
