@@ -16,6 +16,7 @@ from worker import admin, pipeline, schedule
 from worker.schedule import Limits
 from worker.store import inboxes
 from worker.store.database import writing
+from worker.store.schema import Moment
 from worker.store.schema import inboxes as inbox_rows
 from worker.store.schema import leases as lease_rows
 
@@ -316,3 +317,27 @@ def test_paused_inboxes_cost_a_claim_nothing_and_are_never_taken(world: World):
     with writing(world.context.engine) as connection:
         connection.execute(sa.update(inbox_rows).values(state=inboxes.InboxState.ACTIVE))
     assert len(claimed(world)) == 5
+
+
+def test_a_worker_of_the_version_before_works_beside_us(world: World):
+    """It knows neither `leases` nor the new columns: these are its own statements (revision 0011)."""
+    first, second = world.inbox("first"), world.inbox("second")
+    times = {"now": world.now, "until": world.now + schedule.LEASE, "id": first.id}
+    types = [sa.bindparam(name, type_=Moment) for name in ("now", "until")]
+    take = (
+        "UPDATE inboxes SET lease_until = :until, lease_token = lease_token + 1 WHERE id = :id AND next_poll_at <= :now"
+    )
+    with writing(world.context.engine) as connection:
+        assert connection.execute(sa.text(take).bindparams(*types), times).rowcount == 1
+    assert claimed(world) == {second.id}  # what it holds, we leave to it
+    assert pipeline.claim(world.context, first.id) is None
+    later = {"id": second.id, "until": world.now + HOUR, "token": shown(world, "second").lease_token}
+    save = "UPDATE inboxes SET lease_until = NULL, next_poll_at = :until WHERE id = :id AND lease_token = :token"
+    with writing(world.context.engine) as connection:  # and ours, it may finish
+        assert connection.execute(sa.text(save).bindparams(types[1]), later).rowcount == 1
+    assert claimed(world) == set()
+    world.now += HOUR  # what it didn't give back in `leases` is forgotten when it's over
+    pipeline.sweep(world.context)
+    with writing(world.context.engine) as connection:
+        assert connection.execute(sa.select(lease_rows)).all() == []
+    assert claimed(world) == {first.id, second.id}
