@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from connectors import MaildirSettings, Settings, from_json, sign_in, to_json
+from connectors.endpoint import endpoint
 from connectors.settings import from_fields, provider_of
 from worker.domain import AccountRules, Bounce, BounceType, Policy, SentEmail, SoftThreshold, utc
 from worker.entry import timeline_entry
@@ -80,6 +81,7 @@ def add_inbox(context: Context, request: InboxRequest) -> Inbox:
         created_at=now,
         trusted=request.trusted,
         policy=request.policy,
+        host=_host(request.settings),
     )
     with writing(context.engine) as connection:
         if inboxes.find(connection, account=request.account, name=request.name):
@@ -112,6 +114,11 @@ def connect_inbox(
     chosen = from_fields(provider, {**named, **settings})
     request = InboxRequest(account=account, name=name, address=address, settings=chosen, secret=secret)
     return add_inbox(context, request)
+
+
+def _host(settings: Settings) -> str | None:
+    place = endpoint(settings)
+    return place.host.lower() if place else None
 
 
 def all_inboxes(context: Context, account: str | None = None) -> list[tuple[Inbox, Mapping[str, int]]]:
@@ -314,7 +321,7 @@ def _apply_inbox(context: Context, item: Mapping[str, Any], secrets: Mapping[str
     if all(getattr(found[0], field) == value for field, value in wanted.items()):
         return changes
     with writing(context.engine) as connection:
-        inboxes.change(connection, found[0].id, **wanted, cursor=None, next_poll_at=context.now())
+        inboxes.change(connection, found[0].id, **wanted, host=_host(settings), cursor=None, next_poll_at=context.now())
         doorbells.forget(connection, found[0].id)
     return [*changes, f"inbox {name} of {account}: changed"]
 

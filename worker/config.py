@@ -4,12 +4,13 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from connectors.network import Guard
+from worker.schedule import Limits
 from worker.store.keyring import KeyProblem, KeyRing, new_key
 
 VARIABLES: Final = {
@@ -17,7 +18,10 @@ VARIABLES: Final = {
     "REDIS_URL": "broker (default: the in-memory transport, for `run`); redis://host:6379/0",
     "BOUNCE_WORKER_DATA": "data folder (default: ~/.local/share/bounce-worker)",
     "BOUNCE_WORKER_KEYS": "base64 keys of 32 bytes that encrypt credentials at rest, newest first",
-    "BOUNCE_WORKER_POLL_SECONDS": "how often an inbox is polled (default: 120)",
+    "BOUNCE_WORKER_POLL_SECONDS": "how often an inbox is polled through which something was sent (default: 120)",
+    "BOUNCE_WORKER_POLL_LONGEST_SECONDS": "and one through which nothing was sent for weeks (default: 900)",
+    "BOUNCE_WORKER_LIMITS": "inboxes read at once: total=2000,provider=1000,account=200,host=50 (the defaults)",
+    "BOUNCE_WORKER_DATABASE_POOL": "database connections that a process keeps; twice as many at most (default: 5)",
     "BOUNCE_WORKER_ALLOW_HOSTS": "hosts and networks of your own that tenants' inboxes may be on, separated by commas",
     "BOUNCE_WORKER_RAW_DAYS": "days for which matched notices are kept, encrypted, for reclassify (default: 30)",
     "BOUNCE_WORKER_RULES": "your own rule files, read before ours, separated by colons",
@@ -55,6 +59,9 @@ class Settings:
     broker_url: str
     data: Path
     poll_every: timedelta
+    poll_longest: timedelta = timedelta(minutes=15)
+    limits: Limits = field(default_factory=Limits)
+    database_pool: int = 5
     rule_files: tuple[Path, ...] = ()
     guard: Guard = field(default_factory=Guard)
     keep_raw: timedelta | None = timedelta(days=30)
@@ -93,9 +100,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the environment. Raises `ConfigProblem`."""
     environment = with_files(environment)
     data = Path(environment.get("BOUNCE_WORKER_DATA") or Path.home() / ".local/share/bounce-worker").absolute()
-    seconds = environment.get("BOUNCE_WORKER_POLL_SECONDS") or "120"
-    if not seconds.isdigit() or not 1 <= int(seconds) <= 86_400:
-        raise ConfigProblem(f"BOUNCE_WORKER_POLL_SECONDS is {seconds!r}: use whole seconds from 1 to 86400.")
+    seconds = _whole(environment, "BOUNCE_WORKER_POLL_SECONDS", 120, "whole seconds", 86_400)
+    longest = _whole(environment, "BOUNCE_WORKER_POLL_LONGEST_SECONDS", 900, "whole seconds", 86_400)
     url = environment.get("DATABASE_URL") or f"sqlite:///{data / 'bounce-worker.sqlite3'}"
     if not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
         raise ConfigProblem("DATABASE_URL must begin with postgresql:// or sqlite:///.")
@@ -118,7 +124,10 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         database_url=url,
         broker_url=broker,
         data=data,
-        poll_every=timedelta(seconds=int(seconds)),
+        poll_every=timedelta(seconds=seconds),
+        poll_longest=timedelta(seconds=max(seconds, longest)),
+        limits=_limits(environment.get("BOUNCE_WORKER_LIMITS") or ""),
+        database_pool=_whole(environment, "BOUNCE_WORKER_DATABASE_POOL", 5, "a whole number", 100),
         rule_files=tuple(Path(p) for p in (environment.get("BOUNCE_WORKER_RULES") or "").split(":") if p),
         guard=_guard(environment.get("BOUNCE_WORKER_ALLOW_HOSTS") or ""),
         keep_raw=timedelta(days=int(raw_days)) if int(raw_days) else None,
@@ -175,6 +184,24 @@ def metrics_address(text: str) -> tuple[str, int] | None:
     if not port.isdigit() or int(port) > 65_535:
         raise ConfigProblem(f"BOUNCE_WORKER_METRICS is {text!r}: use HOST:PORT, such as 127.0.0.1:9464.")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, what: str, most: int) -> int:
+    given = environment.get(name) or str(default)
+    if not given.isdecimal() or not 1 <= int(given) <= most:
+        raise ConfigProblem(f"{name} is {given!r}: use {what} from 1 to {most}.")
+    return int(given)
+
+
+def _limits(text: str) -> Limits:
+    names = [each.name for each in fields(Limits)]
+    chosen: dict[str, int] = {}
+    for item in filter(None, map(str.strip, text.split(","))):
+        name, _, number = item.partition("=")
+        if name not in names or not number.isdecimal() or int(number) < 1:
+            raise ConfigProblem(f"BOUNCE_WORKER_LIMITS: {item!r} is no limit; write {'=N,'.join(names)}=N, from 1.")
+        chosen[name] = int(number)
+    return Limits(**chosen)
 
 
 def _guard(text: str) -> Guard:

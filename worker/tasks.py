@@ -2,13 +2,13 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from celery import Celery, Task
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
-from worker import pipeline
+from worker import pipeline, schedule
 from worker.pipeline import Context
 
 log = logging.getLogger(__name__)
@@ -52,15 +52,16 @@ def register(app: Celery, context: Callable[[], Context]) -> None:
 def run_scheduler(
     app: Celery, context: Callable[[], Context], stop: threading.Event, progress: Callable[[], None] = lambda: None
 ) -> None:
-    """Claim due inboxes each second and sweep now and then, until `stop` is set. Any number of these may run.
+    """Have due inboxes polled, and sweep now and then, until `stop` is set. Any number of these may run.
 
     `progress` is called after each turn that succeeded.
     """
-    ticks = 0
+    ticks = depth = 0
     while not stop.is_set():
         try:
-            for inbox_id, lease_token in pipeline.claim_due(context()):
-                _ring(app, POLL, inbox_id, lease_token)
+            left = _waiting(app)
+            depth = schedule.depth(depth, left)
+            _dispatch(app, context(), depth - left, stop)
             if ticks % int(SWEEP_SECONDS / TICK_SECONDS) == 0:
                 _ring(app, SWEEP)
             if context().call_us_at and ticks % int(DOORBELLS_SECONDS / TICK_SECONDS) == 0:
@@ -71,6 +72,27 @@ def run_scheduler(
             log.exception("scheduler.tick_failed")
         ticks += 1
         stop.wait(TICK_SECONDS)
+
+
+def _dispatch(app: Celery, context: Context, room: int, stop: threading.Event) -> int:
+    """Claim due inboxes and enqueue their polls, `room` at the most; return how many."""
+    sent = 0
+    for claimed in pipeline.claims(context, room):
+        _ring_all(app, POLL, claimed)
+        sent += len(claimed)
+        if stop.is_set():
+            break
+    return sent
+
+
+def _waiting(app: Celery) -> int:
+    """Return how many tasks stand in the queue."""
+    try:
+        with app.producer_pool.acquire(block=True) as producer:
+            queue = producer.channel.queue_declare(app.conf.task_default_queue, passive=True)
+            return int(queue.message_count)
+    except (ChannelError, OperationalError):
+        return 0  # an empty queue doesn't exist; and whether a broker is there, enqueueing shows
 
 
 def run_courier(
@@ -92,8 +114,15 @@ def run_courier(
 
 
 def _ring(app: Celery, task: str, *args: Any) -> None:  # noqa: ANN401 - a task's JSON arguments
+    _ring_all(app, task, [args])
+
+
+def _ring_all(app: Celery, task: str, calls: Sequence[Sequence[Any]]) -> None:
+    """Enqueue a task once for each of some arguments, over one connection."""
     try:
-        app.send_task(task, args=args, retry=False)
+        with app.producer_pool.acquire(block=True) as producer:
+            for args in calls:
+                app.send_task(task, args=args, retry=False, producer=producer)
     except OperationalError:
         # A bell that can't be rung is no loss: the sweep and the lease bring the work back.
-        log.warning("broker.unreachable", extra={"task": task})
+        log.warning("broker.unreachable", extra={"task": task, "calls": len(calls)})

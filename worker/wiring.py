@@ -1,5 +1,6 @@
 """Settings → `Context`: the one place where database, keys, rules, connectors and the CRM's queue are put together."""
 
+import os
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
@@ -12,7 +13,7 @@ from worker.classify import default_rule_paths, load_rules
 from worker.pipeline import Context
 from worker.signals import Signal, Tell
 from worker.store.credentials import DatabaseCredentials
-from worker.store.database import migrate, open_engine, writing
+from worker.store.database import IncompatibleDatabase, migrate, open_engine, writing
 from worker.store.inboxes import Inbox
 from worker.store.keyring import load_digester
 from worker.telemetry import logs, traces
@@ -24,11 +25,13 @@ def make_context(settings: config.Settings) -> Context:
         config.prepare_data(settings)
     ring = config.key_ring(settings)
     rules = load_rules((*settings.rule_files, *default_rule_paths()))
-    engine = open_engine(settings.database_url)
+    engine = open_engine(settings.database_url, settings.database_pool)
     try:
         migrate(engine)
         with writing(engine) as connection:
             digest = load_digester(connection, ring)
+    except IncompatibleDatabase as problem:
+        raise config.ConfigProblem(str(problem)) from None
     except DBAPIError as error:
         reason = str(error.orig).partition("\n")[0]
         raise config.ConfigProblem(f"The database of DATABASE_URL can't be reached or used: {reason}") from error
@@ -63,6 +66,8 @@ def make_context(settings: config.Settings) -> Context:
         webhook_ca=settings.webhook_ca,
         deliver=_crm_queue(settings),
         poll_every=settings.poll_every,
+        poll_longest=settings.poll_longest,
+        limits=settings.limits,
         keep_raw=settings.keep_raw,
         tell=_teller(settings),
         span=traces.span(),
@@ -104,13 +109,17 @@ def _crm_queue(settings: config.Settings) -> Callable[[str, Mapping[str, Any]], 
 
 def lazy_context(settings: config.Settings) -> Callable[[], Context]:
     """Return a function that makes the context once a process: a database connection must not cross a fork."""
-    made: list[Context] = []
+    made: dict[int, Context] = {}
     lock = Lock()
 
     def context() -> Context:
         with lock:
-            if not made:
-                made.append(make_context(settings))
-            return made[0]
+            process = os.getpid()
+            if process not in made:
+                for inherited in made.values():  # it is our parent's: forget it without closing what isn't ours
+                    inherited.engine.dispose(close=False)
+                made.clear()
+                made[process] = make_context(settings)
+            return made[process]
 
     return context

@@ -1,6 +1,6 @@
 """The way of a message: poll → screen → fetch → detect → match → classify → attach → notify.
 
-    claim_due   which inboxes are due, each with a fencing token            (register.sweep finds what was lost)
+    claims      which inboxes are due, each with a fencing token            (register.sweep finds what was lost)
     poll        poll → screen: (inbox, reference) pending + cursor, one transaction a page
     process     fetch → detect, then match → classify → attach: bounce, timeline entry, address state, outbox and
                 "done" in one transaction a batch
@@ -13,15 +13,17 @@ Only this room opens the transactions of that way. Each step may be run twice: t
 transaction is open while a mailbox, a queue or the CRM is spoken to.
 """
 
+from worker.pipeline.claim import AT_ONCE, claim, claim_due, claims
 from worker.pipeline.context import Context, batches
 from worker.pipeline.doorbells import Call, gmail_called, graph_called, renew_doorbells
 from worker.pipeline.notify import notify
-from worker.pipeline.poll import Polled, claim, claim_due, poll
+from worker.pipeline.poll import Polled, poll
 from worker.pipeline.process import process
 from worker.pipeline.register import Refused, Registered, idle, register, sweep, take, take_message
 from worker.pipeline.webhooks import call_webhooks, carry, number_events, test_webhook
 
 __all__ = [
+    "AT_ONCE",
     "Call",
     "Context",
     "Polled",
@@ -32,6 +34,7 @@ __all__ = [
     "carry",
     "claim",
     "claim_due",
+    "claims",
     "gmail_called",
     "graph_called",
     "idle",

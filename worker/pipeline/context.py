@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from connectors import Connector, Dial, Doorbell, Subscriber, dial
 from worker import signals
 from worker.classify import Rules
+from worker.schedule import Interval, Limits
 from worker.store.inboxes import Inbox
 from worker.store.keyring import Digester, KeyRing
 
@@ -43,6 +44,10 @@ class Context:
     """The certificate authority of a private CRM, besides the public ones."""
     deliver: Callable[[str, Mapping[str, Any]], None] | None = None
     poll_every: timedelta = timedelta(minutes=2)
+    """How often an inbox is polled through which something was sent of late."""
+    poll_longest: timedelta = timedelta(minutes=15)
+    """And one through which nothing was sent for weeks."""
+    limits: Limits = field(default_factory=Limits)
     keep_raw: timedelta | None = timedelta(days=30)
     """For how long matched notices are kept, encrypted, to be judged again; None for not at all."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
@@ -50,6 +55,11 @@ class Context:
     tell: signals.Tell = signals.silent
     """Who hears what happens: logs and metrics."""
     span: signals.Span = signals.untraced
+
+    @property
+    def interval(self) -> Interval:
+        """How often an inbox is polled, by how long it has been quiet."""
+        return Interval(shortest=self.poll_every, longest=max(self.poll_every, self.poll_longest))
 
 
 def batches(ids: Sequence[int]) -> list[list[int]]:

@@ -2,17 +2,32 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from worker import entry
+from worker import entry, schedule
 from worker.domain import SentEmail, storable
 from worker.intake import NAME, InvalidSend, parse_send
 from worker.pipeline.context import TURN, Context, batches
-from worker.store import inboxes, incidents, ledger, lookups, notices, outbox, raw, retention, sends, webhooks
-from worker.store.database import reading, writing
+from worker.store import (
+    inboxes,
+    incidents,
+    leases,
+    ledger,
+    lookups,
+    notices,
+    outbox,
+    raw,
+    retention,
+    sends,
+    webhooks,
+)
+from worker.store.database import reading, retried, writing
 
 SENDS_AT_ONCE = 1_000
 """Sends that one transaction registers."""
+WORTH = timedelta(minutes=10)
+"""An inbox's last send isn't written anew for less: busy ones would be written at each send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +100,30 @@ def register(context: Context, batch: Sequence[SentEmail]) -> Registered:
     """Keep what the CRM has sent. A repeat adds what was missing; one that contradicts what is known is refused."""
     done = Registered()
     for start in range(0, len(batch), SENDS_AT_ONCE):
-        done += _register(context, batch[start : start + SENDS_AT_ONCE], start)
+        part = batch[start : start + SENDS_AT_ONCE]
+        done += _register(context, part, start)
+        _look_sooner(context, part)
     return done
 
 
+@retried
+def _look_sooner(context: Context, batch: Sequence[SentEmail]) -> None:
+    """Have the inboxes polled sooner through which something was sent: one write an inbox, and that only now and then.
+
+    In a transaction of its own: registering waits for no poll, and were this lost, an inbox would be polled later.
+    """
+    now = context.now()
+    latest: dict[tuple[str, str], datetime] = {}
+    for send in batch:
+        key = send.account, send.inbox
+        latest[key] = max(latest.get(key, send.sent_at), min(send.sent_at, now))
+    with writing(context.engine) as connection:
+        for (account, name), sent_at in sorted(latest.items()):
+            due_at = now + context.interval.after(now - sent_at)
+            inboxes.sent_through(connection, account, name, sent_at, due_at, WORTH)
+
+
+@retried
 def _register(context: Context, batch: Sequence[SentEmail], first_row: int) -> Registered:
     now = context.now()
     with writing(context.engine) as connection:
@@ -146,10 +181,15 @@ def _account_of(given: object) -> str | None:
     return storable(account) if isinstance(account, str) and len(account) <= NAME else None
 
 
+@retried
 def sweep(context: Context, limit: int = 1_000) -> dict[str, list[list[int]]]:
     """Find what no queue knows of any more; return batches of notice ids by inbox."""
     now = context.now()
     with writing(context.engine) as connection:
+        furthest = now + context.interval.furthest
+        inboxes.mend_times(connection, now, furthest, schedule.CLOCK_SKEW)
+        leases.forget_over(connection, now, schedule.latest_lease(now))
+        notices.mend_times(connection, now, schedule.CLOCK_SKEW)
         notices.forget_expired(connection, now)
         lookups.forget_expired(connection, now)
         raw.forget_expired(connection, now)

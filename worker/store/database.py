@@ -1,33 +1,58 @@
 """One engine for SQLite (WAL) and PostgreSQL, and the two kinds of transaction."""
 
-from collections.abc import Iterator
+import functools
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from worker.store.schema import HEAD, storable_json
+from worker.store.schema import COMPATIBLE_FROM, HEAD, meta, storable_json
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BUSY_TIMEOUT_MS: Final = 15_000
 STATEMENT_TIMEOUT_MS: Final = 30_000
+LOCK_TIMEOUT_MS: Final = 10_000
+IDLE_TIMEOUT_MS: Final = 60_000
+"""A transaction that does nothing for so long belongs to a process that hangs or is gone; its locks are taken away."""
+POOL: Final = 5
+"""Connections that a process keeps; it may open as many again for a while."""
 MIGRATION_LOCK: Final = 0x626F756E6365  # "bounce", for pg_advisory_xact_lock
 
 
-def open_engine(url: str) -> Engine:
+class IncompatibleDatabase(Exception):
+    """The database is of a version that this program can't work with; the text says what to do."""
+
+
+def open_engine(url: str, pool: int = POOL) -> Engine:
     """Return an engine for ``sqlite:///FILE`` or ``postgresql://…``; nothing is contacted yet."""
     if url.startswith("sqlite"):
         return _sqlite(url)
+    timeouts = {
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in timeouts.items())
     return sa.create_engine(
         url,
         json_serializer=storable_json,
         hide_parameters=True,
         pool_pre_ping=True,
-        pool_size=5,
-        max_overflow=5,
-        connect_args={"connect_timeout": 5, "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"},
+        pool_size=pool,
+        max_overflow=pool,
+        connect_args={"connect_timeout": 5, "options": f"{options} -c timezone=UTC"},
     )
 
 
@@ -68,10 +93,76 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+TRIES: Final = 5
+FIRST_WAIT: Final = 0.05
+"""Seconds before the second try; it doubles. With all tries a caller waits for one second at the most."""
+PASSING: Final = frozenset({"40001", "40P01", "55P03", "57P01", "57P02"})
+"""SQLSTATEs of what the next try may not meet: a serialization failure, a deadlock, a lock that wasn't to be had, a
+server that ended the connection (PostgreSQL 15, appendix A)."""
+BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+def retried(work: Callable[P, T]) -> Callable[P, T]:
+    """Run `work`, which is one transaction, again when it failed for a reason that passes.
+
+    A connection that is lost at the commit leaves open whether it came to pass: use this only where a second run does
+    no harm.
+    """
+
+    @functools.wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(1, TRIES):
+            try:
+                return work(*args, **kwargs)
+            except DBAPIError as error:
+                if not passes(error):
+                    raise
+                log.info("transaction.retried", extra={"work": work.__name__, "attempt": attempt})
+            time.sleep(FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        return work(*args, **kwargs)
+
+    return run
+
+
+def passes(error: DBAPIError) -> bool:
+    """Whether the same transaction may succeed at the next try."""
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in BUSY  # the low byte; extended codes say more
+    return getattr(error.orig, "sqlstate", None) in PASSING
+
+
+def one_at_a_time(connection: Connection, lock: int) -> None:
+    """Wait for whoever holds `lock`, and hold it until the commit. On SQLite, whoever writes is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+
+
+COMPATIBLE_ROW: Final = "compatible_from"
+
+
 def migrate(engine: Engine) -> None:
-    """Bring the database to `HEAD`, under a lock, so that many workers may start at once."""
-    if version(engine) == HEAD:
+    """Bring the database to `HEAD`, under a lock, so that many workers may start at once.
+
+    A newer program may have brought it further. That is well where it says that code of our age still works; else
+    raises `IncompatibleDatabase`.
+    """
+    found = version(engine)
+    if found == HEAD:
         return
+    if found is not None and found > HEAD:
+        _must_be_compatible(engine, found)
+        return
+    _move(engine, "head")
+
+
+def migrate_back(engine: Engine, revision: str) -> None:
+    """Bring the database back to an older revision, or with ``base`` to nothing. What only newer code knows is lost."""
+    _move(engine, revision, back=True)
+
+
+def _move(engine: Engine, revision: str, *, back: bool = False) -> None:
     from alembic import command
     from alembic.config import Config
 
@@ -79,9 +170,27 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("script_location", str(resources.files("worker.store") / "migrations"))
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            # Whoever starts meanwhile waits as long as it takes, and a large table takes its time. But a migration that
+            # waits for a table makes everybody else wait behind it: it gives up soon, and is tried at the next start.
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"))
+            one_at_a_time(connection, MIGRATION_LOCK)
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        (command.downgrade if back else command.upgrade)(config, revision)
+        if not back:
+            row = insert(connection, meta).values(key=COMPATIBLE_ROW, value=COMPATIBLE_FROM.encode())
+            newest = {"value": row.excluded.value}
+            connection.execute(row.on_conflict_do_update(index_elements=["key"], set_=newest))
+
+
+def _must_be_compatible(engine: Engine, found: str) -> None:
+    with reading(engine) as connection:
+        oldest = connection.execute(sa.select(meta.c.value).where(meta.c.key == COMPATIBLE_ROW)).scalar()
+    if oldest is None or bytes(oldest).decode() > HEAD:
+        raise IncompatibleDatabase(
+            f"A newer bounce-worker has brought the database to revision {found}, and this one knows {HEAD}: update"
+            " this program to the version of the others."
+        )
 
 
 def version(engine: Engine) -> str | None:
@@ -101,6 +210,13 @@ def insert(connection: Connection, table: sa.Table) -> Any:  # noqa: ANN401 - tw
     from sqlalchemy.dialects import postgresql
 
     return postgresql.insert(table)
+
+
+def among(connection: Connection, column: sa.Column[Any], values: Collection[str]) -> sa.ColumnElement[bool]:
+    """Say that a text column has one of many values: on PostgreSQL by one parameter, however many they are."""
+    if connection.dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(sorted(values), sa.ARRAY(sa.Text)))
+    return column.in_(sorted(values))
 
 
 def locked(statement: sa.Select[Any], *, skip: bool = False, of: sa.Table | None = None) -> sa.Select[Any]:

@@ -1,15 +1,17 @@
 """Connected inboxes: what they are, when they are due, and who holds them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from worker.domain import Policy
-from worker.store.database import locked
+from worker.store import leases
+from worker.store.database import among, locked
 from worker.store.schema import inboxes
 
 
@@ -27,7 +29,8 @@ class Inbox:
 
     `trusted` says that the operator named its host; one that a tenant typed in is reached through the guard.
     `sign_in_ends_at` is when somebody must sign in again whatever happens, where that is known. `policy` is the inbox's
-    own; None means its account's.
+    own; None means its account's. `host` is its server's, None where that isn't known yet or there is none; `active_at`
+    is the last email that the CRM sent through it, or the last notice that was found in it.
     """
 
     id: str
@@ -50,6 +53,8 @@ class Inbox:
     trusted: bool
     sign_in_ends_at: datetime | None = None
     policy: Policy | None = None
+    host: str | None = None
+    active_at: datetime | None = None
 
 
 class StaleLease(Exception):
@@ -116,44 +121,110 @@ def remove(connection: Connection, inbox_id: str) -> None:
     connection.execute(sa.delete(inboxes).where(inboxes.c.id == inbox_id))
 
 
-def claim(
-    connection: Connection, now: datetime, lease_until: datetime, limit: int, *, only: str | None = None
-) -> Sequence[tuple[str, int]]:
-    """Take inboxes that are due and that nobody holds; return (id, fencing token).
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A free inbox that is due, and what limits its reading."""
 
-    With `only`, that one is taken whether it is due or not, unless somebody holds it.
+    id: str
+    provider: str
+    account: str
+    host: str | None
+    next_poll_at: datetime
+
+
+def due(
+    connection: Connection,
+    now: datetime,
+    longest: datetime,
+    without: Mapping[str, Collection[str]],
+    limit: int,
+    since: datetime | None = None,
+) -> list[Due]:
+    """Return free inboxes that are due, the longest waiting first; and lock them.
+
+    Left out is what `without` names by column. Whoever else is claiming, or writes to a row, isn't waited for.
     """
-    free = sa.or_(inboxes.c.lease_until.is_(None), inboxes.c.lease_until < now)
-    due = sa.select(inboxes.c.id).where(free)
-    if only is None:
-        due = due.where(inboxes.c.state == InboxState.ACTIVE, inboxes.c.next_poll_at <= now)
-        due = due.order_by(inboxes.c.next_poll_at).limit(limit)
-    else:
-        due = due.where(inboxes.c.id == only)
-    rows = connection.execute(
+    wanted = [inboxes.c[name] for name in Due.__slots__]
+    query = sa.select(*wanted).where(IS_ACTIVE, inboxes.c.next_poll_at <= now, _free(now, longest))
+    if since is not None:
+        query = query.where(inboxes.c.next_poll_at >= since)
+    for name, values in without.items():
+        if values:
+            column = inboxes.c[name]
+            query = query.where(sa.or_(column.is_(None), column.not_in(sorted(values))))
+    query = query.order_by(inboxes.c.next_poll_at).limit(limit)
+    return [Due(*row) for row in connection.execute(locked(query, skip=True))]
+
+
+def lease(connection: Connection, ids: Collection[str], until: datetime) -> list[tuple[str, int]]:
+    """Hold inboxes that `due` or `free` has locked; return (id, fencing token)."""
+    if not ids:
+        return []
+    chosen = among(connection, inboxes.c.id, ids)
+    values = {"lease_until": until, "lease_token": inboxes.c.lease_token + 1}
+    statement = sa.update(inboxes).where(chosen).values(values)
+    rows = connection.execute(statement.returning(inboxes.c.id, inboxes.c.lease_token))
+    taken = [(row.id, row.lease_token) for row in rows]
+    leases.add(connection, chosen, until)
+    return taken
+
+
+def free(connection: Connection, inbox_id: str, now: datetime, longest: datetime) -> bool:
+    """Whether nobody holds an inbox, due or not; and lock it."""
+    query = sa.select(inboxes.c.id).where(inboxes.c.id == inbox_id, _free(now, longest))
+    return connection.execute(locked(query, skip=True)).first() is not None
+
+
+IS_ACTIVE: Final = sa.text("state = 'active'")
+"""Not a parameter: only so is the partial index of what is due certain to serve."""
+
+
+def _free(now: datetime, longest: datetime) -> sa.ColumnElement[bool]:
+    """Nobody holds it, or the lease is over, or it ends later than any: then the clock has been put back since."""
+    until = inboxes.c.lease_until
+    return sa.or_(until.is_(None), until < now, until > longest)
+
+
+def mend_times(connection: Connection, now: datetime, furthest: datetime, skew: timedelta) -> int:
+    """Make inboxes due that a clock which has been put back since would keep waiting; return how many.
+
+    Their next poll lies further ahead than any that we plan, and when they were last written to lies ahead, too. What
+    a server has asked for stays.
+    """
+    written_at = sa.func.coalesce(inboxes.c.last_poll_at, inboxes.c.created_at)
+    stranded = inboxes.c.next_poll_at > furthest, written_at > now + skew
+    return connection.execute(sa.update(inboxes).where(*stranded).values(next_poll_at=now)).rowcount
+
+
+def sent_through(
+    connection: Connection, account: str, name: str, sent_at: datetime, due_at: datetime, worth: timedelta
+) -> None:
+    """Note an email that the CRM sent through an inbox, and bring its next poll forward to `due_at`.
+
+    Nothing is written that changes less than `worth`. An inbox that is put off because something failed stays put off.
+    """
+    older = sa.or_(inboxes.c.active_at.is_(None), inboxes.c.active_at < sent_at - worth)
+    later = sa.and_(inboxes.c.failures == 0, inboxes.c.next_poll_at > due_at)
+    newest = sa.case((sa.or_(inboxes.c.active_at.is_(None), inboxes.c.active_at < sent_at), sent_at))
+    connection.execute(
         sa.update(inboxes)
-        .where(inboxes.c.id.in_(locked(due, skip=True).scalar_subquery()))
-        .values(lease_until=lease_until, lease_token=inboxes.c.lease_token + 1)
-        .returning(inboxes.c.id, inboxes.c.lease_token)
+        .where(inboxes.c.account == account, inboxes.c.name == name, sa.or_(older, later))
+        .values(
+            active_at=sa.func.coalesce(newest, inboxes.c.active_at),
+            next_poll_at=sa.case((later, due_at), else_=inboxes.c.next_poll_at),
+        )
     )
-    return [(row.id, row.lease_token) for row in rows]
-
-
-def count_lapsed(connection: Connection, now: datetime) -> int:
-    """Count the inboxes that are due and whose lease ran out: their last poll never ended."""
-    query = sa.select(sa.func.count()).where(
-        inboxes.c.state == InboxState.ACTIVE, inboxes.c.next_poll_at <= now, inboxes.c.lease_until < now
-    )
-    return connection.execute(query).scalar_one()
 
 
 def save_fenced(connection: Connection, inbox_id: str, lease_token: int, **values: object) -> None:
-    """Set columns if the lease is still ours. Raises `StaleLease`."""
+    """Set columns if the lease is still ours; setting `lease_until` to None gives it back. Raises `StaleLease`."""
     done = connection.execute(
         sa.update(inboxes).where(inboxes.c.id == inbox_id, inboxes.c.lease_token == lease_token).values(**values)
     )
     if done.rowcount != 1:
         raise StaleLease(inbox_id)
+    if "lease_until" in values:
+        leases.set_end(connection, inbox_id, values["lease_until"])
 
 
 def _inbox(row: RowMapping) -> Inbox:

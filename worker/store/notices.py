@@ -226,6 +226,15 @@ def _requeue(connection: Connection, naming: sa.Select[tuple[int]] | Sequence[in
     return done.rowcount
 
 
+def mend_times(connection: Connection, now: datetime, skew: timedelta) -> int:
+    """Make pending notices due that were found at a time which is still to come; return how many.
+
+    The clock has been put back since, and they would wait until it is where it was.
+    """
+    stranded = notices.c.state == NoticeState.PENDING, notices.c.next_attempt_at > now, notices.c.found_at > now + skew
+    return connection.execute(sa.update(notices).where(*stranded).values(next_attempt_at=now, found_at=now)).rowcount
+
+
 def forget_expired(connection: Connection, now: datetime) -> int:
     """Drop what is kept of unmatched notices past its time."""
     return connection.execute(sa.delete(notice_keys).where(notice_keys.c.expires_at <= now)).rowcount

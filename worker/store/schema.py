@@ -13,8 +13,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.domain import storable
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 """The newest migration; the database is brought to it before anything else is done."""
+COMPATIBLE_FROM: Final = "0011"
+"""The oldest code, named by its own `HEAD`, that works on a database at ours: old and new workers run side by side."""
 
 
 class Moment(sa.TypeDecorator[datetime]):
@@ -115,9 +117,35 @@ inboxes = sa.Table(
     sa.Column("trusted", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("sign_in_ends_at", Moment),
     _maybe("policy"),
+    _maybe("host"),
+    sa.Column("active_at", Moment),
     sa.UniqueConstraint("account", "name", name="inboxes_account_name"),
     sa.Index("inboxes_address", sa.text("lower(address)")),
-    sa.Index("inboxes_due", "next_poll_at"),
+    sa.Index(
+        "inboxes_due",
+        "next_poll_at",
+        sqlite_where=sa.text("state = 'active'"),
+        postgresql_where=sa.text("state = 'active'"),
+    ),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    _text("inbox_id", primary_key=True),
+    _text("provider"),
+    _text("account"),
+    _maybe("host"),
+    sa.Column("until", Moment, nullable=False),
+)
+
+hanging_hosts = sa.Table(
+    "hanging_hosts",
+    metadata,
+    _text("host", primary_key=True),
+    sa.Column("hangs", sa.Integer, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+    sa.Column("hung_until", Moment),
 )
 
 credentials = sa.Table(

@@ -15,7 +15,7 @@ SENDS = 100_000
 BOUNCES_IN = 50
 GIGABYTE = 1024**3
 SIZES = """
-    SELECT relname, pg_total_relation_size(oid) FROM pg_class 
+    SELECT relname, pg_total_relation_size(oid) FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 """
 

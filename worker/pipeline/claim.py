@@ -1,0 +1,87 @@
+"""Who is polled next: due inboxes are leased, within the limits, each with a fencing token."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from worker import schedule, signals
+from worker.pipeline.context import Context
+from worker.schedule import Place
+from worker.store import hanging_hosts, inboxes, leases
+from worker.store.database import one_at_a_time, retried, writing
+
+AT_ONCE: Final = 100
+"""Inboxes that one transaction claims."""
+CLAIM_LOCK: Final = 0x636C61696D  # "claim"
+
+
+def claims(context: Context, room: int) -> Iterator[list[tuple[str, int]]]:
+    """Take inboxes that are due, `room` at the most; yield (inbox, fencing token) in lots as they are taken.
+
+    Each lot goes on in time where the one before ended, for at the front stand those that are being read.
+    """
+    _forget_lapsed(context)
+    since: datetime | None = None
+    while room > 0:
+        taken, since = _claim_lot(context, min(room, AT_ONCE), since)
+        if not taken:
+            return
+        room -= len(taken)
+        yield taken
+
+
+@retried
+def _forget_lapsed(context: Context) -> None:
+    """Count the polls that never ended: their leases ran out."""
+    now = context.now()
+    with writing(context.engine) as connection:
+        lapsed = leases.forget_over(connection, now, schedule.latest_lease(now))
+    if lapsed:
+        context.tell(signals.LeaseExpired(inboxes=lapsed))
+
+
+def claim_due(context: Context, limit: int = AT_ONCE) -> list[tuple[str, int]]:
+    """Take inboxes that are due; return (inbox, fencing token)."""
+    return [each for lot in claims(context, limit) for each in lot]
+
+
+@retried
+def _claim_lot(context: Context, limit: int, since: datetime | None) -> tuple[list[tuple[str, int]], datetime | None]:
+    """Take a lot of the inboxes that are due since a moment; return them, and since when the next are.
+
+    What comes back empty says that no more may be taken: every other lot is full, or has used up some limit.
+    """
+    now = context.now()
+    longest = schedule.latest_lease(now)
+    with writing(context.engine) as connection:
+        # The limits hold over all schedulers: they count and take one after the other.
+        one_at_a_time(connection, CLAIM_LOCK)
+        load = schedule.load(
+            (Place(provider, account, host), number)
+            for provider, account, host, number in leases.held(connection, now, longest)
+        )
+        hanging = hanging_hosts.all_hanging(connection, now, now + schedule.LONGEST_HUNG + schedule.CLOCK_SKEW)
+        full = schedule.full(load, context.limits, hanging)
+        if schedule.ALL in full:
+            return [], since
+        left_in_peace = {host for host, waits in hanging.items() if waits}
+        without = {
+            "provider": {name for kind, name in full if kind == "provider"},
+            "account": {name for kind, name in full if kind == "account"},
+            "host": {name for kind, name in full if kind in ("host", "service")} | left_in_peace,
+        }
+        found = inboxes.due(connection, now, longest, without, limit, since)
+        places = {each.id: Place(each.provider, each.account, each.host) for each in found}
+        chosen = schedule.choose(places, load, context.limits, hanging, limit)
+        taken = inboxes.lease(connection, chosen, now + schedule.LEASE)
+    return taken, found[-1].next_poll_at if found else since
+
+
+@retried
+def claim(context: Context, inbox_id: str) -> int | None:
+    """Take one inbox, due or not; return its fencing token, or None where somebody else holds it."""
+    now = context.now()
+    with writing(context.engine) as connection:
+        if not inboxes.free(connection, inbox_id, now, schedule.latest_lease(now)):
+            return None
+        return inboxes.lease(connection, [inbox_id], now + schedule.LEASE)[0][1]
