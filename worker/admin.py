@@ -23,6 +23,7 @@ from worker.store import (
     incidents,
     notices,
     people,
+    raw,
     sends,
     sign_ins,
     webhooks,
@@ -31,6 +32,7 @@ from worker.store.database import reading, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.keyring import reseal_digester
 
+NOTICES_AT_ONCE: Final = 500
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far a mail server's clock may be behind ours before mail of the first moments would be missed."""
 
@@ -230,7 +232,15 @@ def rekey(context: Context) -> int:
     with writing(context.engine) as connection:
         reseal_digester(connection, context.ring)
         renewed += webhooks.reseal(connection, context.ring)
-    return renewed
+    after = ("", "")
+    while True:
+        with writing(context.engine) as connection:
+            kept = raw.page(connection, None, after, NOTICES_AT_ONCE)
+            raw.reseal(connection, context.ring, kept)
+        if not kept:
+            return renewed
+        renewed += len(kept)
+        after = (kept[-1].account, kept[-1].report_id)
 
 
 def remove(context: Context, inbox: Inbox, *, purge: bool = False) -> None:

@@ -20,7 +20,7 @@ from connectors._http import Http
 from worker.classify import RuleError, default_rule_paths, load_rules
 from worker.config import Settings
 from worker.store import condition
-from worker.store.database import open_engine, reading
+from worker.store.database import compatible_from, open_engine, reading
 from worker.store.keyring import KeyProblem, KeyRing
 
 APART: Final = timedelta(seconds=5)
@@ -179,9 +179,12 @@ def _database(engine: Engine, settings: Settings, ring: KeyRing | None, now: dat
     found, wanted = condition.versions(engine)
     yield ok("database", f"{engine.dialect.name} answers.")
     if found != wanted:
-        yield _migrations(found, wanted)
-        return
-    yield ok("migrations", f"The tables are those of this version ({wanted}).")
+        check = _migrations(found, wanted, compatible_from(engine) if found else None)
+        yield check
+        if check.state is not State.OK:
+            return
+    else:
+        yield ok("migrations", f"The tables are those of this version ({wanted}).")
     with reading(engine) as connection:
         if not condition.is_writable(connection):
             yield fail("database", "It is read only.", "Point DATABASE_URL at the primary server.")
@@ -193,12 +196,16 @@ def _database(engine: Engine, settings: Settings, ring: KeyRing | None, now: dat
         yield from _backlogs(connection, now)
 
 
-def _migrations(found: str | None, wanted: str) -> Check:
+def _migrations(found: str | None, wanted: str, oldest: str | None) -> Check:
     if found is None:
         return warn("migrations", "The database is empty.", "Nothing: the first process that starts makes the tables.")
     if found < wanted:
         said = f"The tables are of an older version ({found}, wanted {wanted})."
         return warn("migrations", said, "Start one process of this version: it migrates them. Make a backup before.")
+    if oldest is not None and oldest <= wanted:
+        return ok(
+            "migrations", f"The tables are of a newer version ({found}), with which this one ({wanted}) works on."
+        )
     said = f"The tables are of a newer version ({found}) than this program ({wanted})."
     return fail("migrations", said, "Run the newer program, or restore the backup that was made before it.")
 
@@ -216,7 +223,7 @@ def _secrets(connection: Connection, ring: KeyRing) -> Iterator[Check]:
 
 
 def _inboxes(connection: Connection, settings: Settings, now: datetime) -> Iterator[Check]:
-    patience = max(SILENT, INTERVALS * settings.poll_every)
+    patience = max(SILENT, INTERVALS * settings.poll_longest)
     if names := condition.silent(connection, now - patience):
         said = f"Nobody has polled {_some(names)} for more than {patience.total_seconds() / 60:.0f} minutes."
         yield fail("polling", said, "See that a scheduler and workers run, and whether they keep up.")

@@ -1,15 +1,15 @@
 """Secrets at rest: whose they are, which key holds them, and that nobody overwrites a newer one."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from connectors import ImapSettings, MaildirSettings, StaleCredential
 from tests.fakes.world import RULES
-from worker import admin
+from worker import admin, hooks
 from worker.pipeline import Context
-from worker.store import inboxes
+from worker.store import inboxes, raw, webhooks
 from worker.store.credentials import DatabaseCredentials
 from worker.store.database import migrate, open_engine, reading, writing
 from worker.store.keyring import KeyProblem, KeyRing, load_digester, new_key
@@ -48,12 +48,26 @@ def connect_inbox(context: Context, name: str = "alice", secret: str = "hunter2"
     return admin.add_inbox(context, request).id
 
 
+def keep_notice(context: Context, inbox_id: str) -> None:
+    sealed = raw.sealed(context.ring, "acme", "d", b"a notice")
+    later = context.now() + timedelta(days=30)
+    row = {"account": "acme", "report_id": "r", "inbox_id": inbox_id, "digest": "d", "found_at": context.now()}
+    with writing(context.engine) as connection:
+        raw.keep(connection, [row | {"sealed": sealed, "expires_at": later}])
+
+
 def test_keys_are_changed_without_anybody_signing_in_again(engine):
     before = open_context(engine, [OLD])
     ids = [connect_inbox(before, name) for name in ("alice", "bob")]
     hashed = before.digest("acme", "message_id", "1@mx.test")
-    assert admin.rekey(open_context(engine, [NEW, OLD])) == 2
+    webhook = hooks.add(before, "acme", "https://crm.example/")
+    keep_notice(before, ids[0])
+    assert admin.rekey(open_context(engine, [NEW, OLD])) == 4
     after = open_context(engine, [NEW])  # the old key is gone
+    with reading(engine) as connection:
+        (kept,) = raw.page(connection, None, ("", ""), 10)
+        assert kept.opened(after.ring) == b"a notice"
+        assert webhooks.secrets(connection, after.ring, webhook.webhook.id) == [webhook.secret]
     assert after.digest("acme", "message_id", "1@mx.test") == hashed
     for inbox_id in ids:
         assert DatabaseCredentials(engine, after.ring, inbox_id).load() == ("hunter2", 1)

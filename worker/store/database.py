@@ -184,13 +184,19 @@ def _move(engine: Engine, revision: str, *, back: bool = False) -> None:
 
 
 def _must_be_compatible(engine: Engine, found: str) -> None:
-    with reading(engine) as connection:
-        oldest = connection.execute(sa.select(meta.c.value).where(meta.c.key == COMPATIBLE_ROW)).scalar()
-    if oldest is None or bytes(oldest).decode() > HEAD:
+    oldest = compatible_from(engine)
+    if oldest is None or oldest > HEAD:
         raise IncompatibleDatabase(
             f"A newer bounce-worker has brought the database to revision {found}, and this one knows {HEAD}: update"
             " this program to the version of the others."
         )
+
+
+def compatible_from(engine: Engine) -> str | None:
+    """Return the oldest revision whose programs work on with this database, or None where nobody has said."""
+    with reading(engine) as connection:
+        oldest = connection.execute(sa.select(meta.c.value).where(meta.c.key == COMPATIBLE_ROW)).scalar()
+    return bytes(oldest).decode() if oldest is not None else None
 
 
 def version(engine: Engine) -> str | None:

@@ -63,6 +63,21 @@ def page(connection: Connection, account: str | None, after: tuple[str, str], li
     return [RawNotice(**{name: row[name] for name in RawNotice.__slots__}) for row in rows]
 
 
+def reseal(connection: Connection, ring: KeyRing, kept: Sequence[RawNotice]) -> None:
+    """Encrypt notices anew with the newest key. Raises `KeyProblem` where the key of one is gone."""
+    place = raw_notices.c.account == sa.bindparam("of"), raw_notices.c.report_id == sa.bindparam("report")
+    rows = [
+        {
+            "of": each.account,
+            "report": each.report_id,
+            "sealed": sealed(ring, each.account, each.digest, each.opened(ring)),
+        }
+        for each in kept
+    ]
+    if rows:
+        connection.execute(sa.update(raw_notices).where(*place), rows)
+
+
 def count(connection: Connection, account: str | None) -> int:
     """Return how many notices can be judged again."""
     query = sa.select(sa.func.count()).select_from(raw_notices)
