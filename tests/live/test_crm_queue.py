@@ -112,7 +112,6 @@ def test_sends_are_taken_and_events_come_back_without_http(
 ):
     new = deployment.folder / "mail/new"
     new.mkdir(parents=True)
-    (new / "1.notice").write_bytes(dsn())
     deployment.command(
         *("inbox", "add", "alice", "--account", "acme", "--address", "alice@acme.example"),
         *("--provider", "maildir", "--path", str(new.parent), "--since", "2020-01-01"),
@@ -121,10 +120,11 @@ def test_sends_are_taken_and_events_come_back_without_http(
     deployment.start("intake")
     start_crm(deployment, broker)
     register(crm, send(1), send(2))
+    deployment.until(lambda: registered(database) == ["s-1", "s-2"], "both sends registered")
+    (new / "1.notice").write_bytes(dsn())
     deployment.until(lambda: bool(events(deployment, "contact.excluded")), "the bounce in the CRM")
     (attached,) = events(deployment, "bounce.attached")
     assert (attached["contact_id"], attached["bounce"]["send_id"]) == ("c-1", "s-1")
-    assert registered(database) == ["s-1", "s-2"]
 
 
 def test_what_is_refused_comes_back_as_an_event_and_the_rest_is_kept(

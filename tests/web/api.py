@@ -10,14 +10,17 @@ from worker import access
 from worker.config import read
 from worker.keys import Scope
 from worker.web import make_web
+from worker.web.callers import Limiter
 
 ALL = (Scope.SEND, Scope.READ, Scope.MANAGE)
 
 
-def make_client(world: World, account: str | None = "acme", scopes: Iterable[Scope] = ALL) -> TestClient:
+def make_client(
+    world: World, account: str | None = "acme", scopes: Iterable[Scope] = ALL, limiter: Limiter | None = None
+) -> TestClient:
     """Return a client that sends a new key of an account with each request."""
     created = access.create(world.context, account, "crm", list(scopes), timedelta(days=30))
-    app = make_web(read({}), lambda: world.context)
+    app = make_web(read({}), lambda: world.context, limiter)
     return TestClient(app, headers={"Authorization": f"Bearer {created.text}"}, raise_server_exceptions=True)
 
 
