@@ -76,10 +76,17 @@ def test_it_makes_nothing(environment: dict[str, str], tmp_path: Path):
 
 
 def test_it_migrates_nothing(context: Context, environment: dict[str, str]):
-    for found, state in (("0003", State.WARNING), ("9999", State.FAILED)):
+    for found, oldest, expected in (
+        ("0003", "0001", {"migrations": State.WARNING}),
+        ("9999", "9998", {"migrations": State.FAILED}),
+        ("9999", "0011", {}),
+    ):
         with context.engine.begin() as connection:
             connection.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": found})
-        assert bad(environment) == {"migrations": state}
+            connection.execute(
+                sa.text("UPDATE meta SET value = :v WHERE key = 'compatible_from'"), {"v": oldest.encode()}
+            )
+        assert bad(environment) == expected
         with context.engine.begin() as connection:
             assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == found
 
@@ -135,7 +142,7 @@ def test_a_standby_takes_no_writes(environment: dict[str, str], postgres_url: st
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"last_poll_at": NOW - timedelta(minutes=20)}, {"polling": State.FAILED}),
+        ({"last_poll_at": NOW - timedelta(minutes=80)}, {"polling": State.FAILED}),
         ({"last_poll_at": NOW - timedelta(minutes=2)}, {}),
         ({"last_poll_at": NOW - timedelta(days=1), "state": InboxState.PAUSED}, {}),
         ({"state": InboxState.NEEDS_ATTENTION}, {"inboxes": State.FAILED}),

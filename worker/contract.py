@@ -255,11 +255,15 @@ class DeadLetter(Model):
 
 
 class Head(Model):
-    """What every event has. `id` is what to drop repeats by: the same happening never comes under two ids."""
+    """What every event has. `id` is what to drop repeats by: the same happening never comes under two ids.
+
+    `at` is when the worker came to know of it.
+    """
 
     schema_: Schema = 1
     id: str
     account: str
+    at: datetime
 
 
 class CausedEvent(Head):
@@ -304,7 +308,6 @@ class InboxEvent(Head):
     inbox: str
     state: Literal["active", "paused", "needs_attention"]
     attention: str
-    at: datetime
 
 
 class IncidentEvent(Head):

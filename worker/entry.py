@@ -95,7 +95,6 @@ def inbox_event(account: str, inbox: str, state: str, attention: str, at: dateti
         "inbox": inbox,
         "state": state,
         "attention": attention,
-        "at": at.isoformat(),
     }
 
 

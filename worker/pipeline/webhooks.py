@@ -138,6 +138,6 @@ def test_webhook(context: Context, webhook: Webhook) -> Result:
     with reading(context.engine) as connection:
         secrets = webhooks.secrets(connection, context.ring, webhook.id)
     event_id = f"test-{webhook.id}"
-    payload = {"schema": 1, "id": event_id, "type": "test", "account": webhook.account}
+    payload = {"schema": 1, "id": event_id, "type": "test", "account": webhook.account, "at": context.now().isoformat()}
     delivery = Delivery(webhook_id=webhook.id, position=0, event_id=event_id, payload=payload, attempts=1)
     return _call(context, Call(delivery=delivery, webhook=webhook, secrets=secrets))

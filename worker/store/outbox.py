@@ -32,13 +32,13 @@ class OutboxRow:
 
 
 def add(connection: Connection, events: Iterable[tuple[str, str, str, dict[str, Any]]], now: datetime) -> None:
-    """Put (event id, account, type, payload) in the outbox; the same event id is put there once."""
+    """Put (event id, account, type, payload) in the outbox, each with the time; the same event id is put there once."""
     rows = [
         {
             "event_id": event_id,
             "account": account,
             "type": kind,
-            "payload": payload,
+            "payload": payload | {"at": now.isoformat()},
             "created_at": now,
             "attempts": 0,
             "next_attempt_at": now,
