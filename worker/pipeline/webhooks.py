@@ -11,7 +11,7 @@ from typing import Final
 from worker.notify.webhook import Outcome, Result, body_of, call, headers_of, next_attempt
 from worker.pipeline.context import LONG_ENOUGH, Context
 from worker.store import outbox, webhooks
-from worker.store.database import reading, writing
+from worker.store.database import reading, retried, writing
 from worker.store.webhooks import Delivery, DeliveryState, Webhook, WebhookState
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Call:
     secrets: Sequence[str]
 
 
+@retried
 def number_events(context: Context, limit: int = 1_000) -> int:
     """Give committed events their positions in the feed, and make their deliveries; return how many."""
     with reading(context.engine) as connection:
