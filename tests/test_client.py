@@ -276,7 +276,7 @@ def test_pages_are_followed_to_the_last():
 
 
 def event(**more) -> dict:
-    return {"schema": 1, "id": "e-1", "type": "test", "account": "acme", **more}
+    return {"schema": 1, "id": "e-1", "type": "test", "account": "acme", "at": "2026-11-22T12:00:00Z", **more}
 
 
 def test_the_feed_passes_on_what_it_does_not_know_and_keeps_its_place():

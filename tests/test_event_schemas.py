@@ -25,6 +25,6 @@ def test_each_is_a_schema_that_a_later_version_may_add_fields_to(name: str):
 
 
 def test_what_does_not_fit_is_found():
-    assert_fits({"schema": 1, "id": "e", "type": "test", "account": "acme"})
+    assert_fits({"schema": 1, "id": "e", "type": "test", "account": "acme", "at": "2026-11-22T12:00:00Z"})
     with pytest.raises(jsonschema_rs.ValidationError, match="account"):
         assert_fits({"schema": 1, "id": "e", "type": "test"})

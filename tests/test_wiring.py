@@ -1,12 +1,14 @@
 """Who may reach what: the command line anything, a tenant what the operator allows."""
 
+import os
 from datetime import timedelta
 
 import pytest
 
 from connectors import ImapSettings, Misconfigured, Unavailable
 from worker import admin, config
-from worker.wiring import make_context
+from worker.schedule import Limits
+from worker.wiring import lazy_context, make_context
 
 
 def context(tmp_path, **environment: str):
@@ -44,3 +46,25 @@ def test_the_command_line_is_the_operators_own(tmp_path):
 def test_an_allow_list_that_is_none_is_said(tmp_path):
     with pytest.raises(config.ConfigProblem, match="BOUNCE_WORKER_ALLOW_HOSTS"):
         context(tmp_path, BOUNCE_WORKER_ALLOW_HOSTS="10.0.0.0/99")
+
+
+def test_a_process_that_forked_opens_the_database_for_itself(tmp_path):
+    made = lazy_context(config.read({"BOUNCE_WORKER_DATA": str(tmp_path)}))
+    ours = made()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if made().engine is not ours.engine else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert made() is ours
+
+
+@pytest.mark.parametrize("text", ["host", "host=0", "host=x", "planet=3", "host=-1"])
+def test_a_limit_that_is_none_is_said(text: str):
+    with pytest.raises(config.ConfigProblem, match="BOUNCE_WORKER_LIMITS"):
+        config.read({"BOUNCE_WORKER_LIMITS": text})
+
+
+def test_limits_that_are_not_named_keep_their_defaults():
+    settings = config.read({"BOUNCE_WORKER_LIMITS": "host=7, total=90", "BOUNCE_WORKER_POLL_SECONDS": "3600"})
+    assert settings.limits == Limits(host=7, total=90)
+    assert settings.poll_longest == timedelta(hours=1), "never shorter than the shortest"

@@ -131,7 +131,7 @@ def test_the_same_call_twice_is_on_the_timeline_once(crm: Crm):
 
 def test_a_forged_call_is_refused(crm: Crm):
     connect_webhook(crm)
-    event = {"schema": 1, "id": "e-1", "type": "test", "account": "acme"}
+    event = {"schema": 1, "id": "e-1", "type": "test", "account": "acme", "at": "2026-11-22T12:00:00Z"}
     body, now = json.dumps(event), datetime.now(UTC)
     stranger = Webhook("whsec_" + "B" * 43 + "=").sign("e-1", now, body)
     headers = {"webhook-id": "e-1", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": stranger}

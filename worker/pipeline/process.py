@@ -17,7 +17,7 @@ from worker.judge import VERDICT_KINDS
 from worker.match import keys
 from worker.pipeline.context import LONG_ENOUGH, TURN, Context
 from worker.store import attention, inboxes, ledger, notices, raw
-from worker.store.database import reading, writing
+from worker.store.database import reading, retried, writing
 from worker.store.inboxes import Inbox, InboxState
 from worker.store.notices import Notice, NoticeState
 
@@ -74,6 +74,7 @@ def _read(context: Context, inbox: Inbox, waiting: Sequence[Notice], read_by: st
     return read
 
 
+@retried
 def _wait_for_inbox(context: Context, inbox: Inbox, ids: Sequence[int], error: ConnectorError) -> None:
     """Put notices off because their inbox can't be read now: that is not their fault and doesn't count as a try."""
     now = context.now()
@@ -137,6 +138,7 @@ def _hashes(context: Context, account: str, report: DeliveryReport) -> tuple[tup
     return tuple((name, context.digest(account, name, value)) for name, value in dict.fromkeys(named))
 
 
+@retried
 def _settle(context: Context, inbox: Inbox, read: Sequence[ledger.Read]) -> dict[NoticeState, int]:
     """Match, classify and attach: bounces, timeline, addresses, outbox and "done" in one transaction."""
     with context.span("settle", inbox=inbox.id, notices=len(read)), writing(context.engine) as connection:
@@ -190,9 +192,14 @@ def _settle_alone(context: Context, inbox: Inbox, item: ledger.Read) -> dict[Not
         return _try_again_later(context, inbox, item, f"could not be worked off: {type(error).__name__}: {error}")
 
 
+<<<<<<< HEAD
 def _try_again_later(context: Context, inbox: Inbox, item: ledger.Read, reason: str) -> dict[NoticeState, int]:
     notice = item.notice
     ended = notices.Ended(notice_id=notice.id, state=NoticeState.QUARANTINED, reason=reason)
+=======
+@retried
+def _try_again_later(context: Context, notice: Notice, reason: str) -> dict[NoticeState, int]:
+>>>>>>> sched
     with writing(context.engine) as connection:
         if notice.attempts + 1 < ATTEMPTS:
             notices.wait(connection, [notice.id], reason, context.now() + TURN, tried=True)

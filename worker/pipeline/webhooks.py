@@ -12,7 +12,7 @@ from worker.notify.webhook import Outcome, Result, body_of, call, headers_of, ne
 from worker.pipeline.context import LONG_ENOUGH, Context
 from worker.pipeline.notify import notify
 from worker.store import outbox, webhooks
-from worker.store.database import reading, writing
+from worker.store.database import reading, retried, writing
 from worker.store.webhooks import Delivery, DeliveryState, Webhook, WebhookState
 
 AT_ONCE: Final = 20
@@ -32,6 +32,7 @@ class Call:
     secrets: Sequence[str]
 
 
+@retried
 def number_events(context: Context, limit: int = 1_000) -> int:
     """Give committed events their positions in the feed, and make their deliveries; return how many."""
     with reading(context.engine) as connection:
