@@ -192,14 +192,10 @@ def _settle_alone(context: Context, inbox: Inbox, item: ledger.Read) -> dict[Not
         return _try_again_later(context, inbox, item, f"could not be worked off: {type(error).__name__}: {error}")
 
 
-<<<<<<< HEAD
+@retried
 def _try_again_later(context: Context, inbox: Inbox, item: ledger.Read, reason: str) -> dict[NoticeState, int]:
     notice = item.notice
     ended = notices.Ended(notice_id=notice.id, state=NoticeState.QUARANTINED, reason=reason)
-=======
-@retried
-def _try_again_later(context: Context, notice: Notice, reason: str) -> dict[NoticeState, int]:
->>>>>>> sched
     with writing(context.engine) as connection:
         if notice.attempts + 1 < ATTEMPTS:
             notices.wait(connection, [notice.id], reason, context.now() + TURN, tried=True)
