@@ -298,7 +298,7 @@ def call(body: str, secret: str = SECRET, at: datetime | None = None) -> dict[st
     return {"Webhook-Id": "e-1", "Webhook-Timestamp": str(int(now.timestamp())), "Webhook-Signature": signature}
 
 
-TEST = '{"schema":1,"id":"e-1","type":"test","account":"acme","new":"field"}'
+TEST = '{"schema":1,"id":"e-1","type":"test","account":"acme","at":"2026-11-22T12:00:00Z","new":"field"}'
 OLD = SECRET.replace("A", "B")
 
 
