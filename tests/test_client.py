@@ -303,7 +303,8 @@ OLD = SECRET.replace("A", "B")
 
 
 def test_a_call_of_ours_is_believed():
-    assert verify(SECRET, call(TEST), TEST.encode()) == TestEvent(id="e-1", type="test", account="acme")
+    at = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    assert verify(SECRET, call(TEST), TEST.encode()) == TestEvent(id="e-1", type="test", account="acme", at=at)
     assert verify([OLD, SECRET], call(TEST), TEST).id == "e-1"
     assert verify([SECRET, OLD], call(TEST), TEST).id == "e-1"
     both = call(TEST)
