@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: help demo test lint unit bench budget fuzz setup servers mail clean
+.PHONY: help demo test lint unit bench load budget fuzz setup servers mail clean
 
 help:
 	@echo "make demo   run the main job on real notices and show the result (no server, no root)"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint   format, lint, types and doors only"
 	@echo "make unit   the tests that need no server"
 	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
+	@echo "make load   bounces attached, sends registered, memory, delay, growth, on real servers; ARGS='attach --json'"
 	@echo "make budget what reading an inbox costs: round trips and bytes, on a real server"
 	@echo "make fuzz   coverage-guided fuzzing for SECONDS (a minute); from atheris, installed on first use"
 
@@ -48,6 +49,11 @@ unit: setup
 
 test: setup servers lint
 	$(BIN)/python -m pytest
+
+# What the whole worker does, on real servers; some fifteen minutes.
+load: setup servers
+	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks.load $(ARGS)
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/schedule.py
 
 bench: setup
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/bench.py $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.capacity [--inboxes 1000 100000 1000000] [--seed 1] [--json]
 
 A sample of inboxes sends as salespeople do (office hours, some much, some seldom); each is polled when
-`worker.schedule` says. Polls, notices and bytes follow; workers, connections and schedulers follow from the figures under `Measured`,
-which were taken on one machine (docs/scale.md says which) and can be given anew.
+`worker.schedule` says. Polls, notices and bytes follow; workers and schedulers follow from the figures under
+`Measured`, which were taken on one machine (docs/scale.md says which).
 """
 
 import argparse
