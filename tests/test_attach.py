@@ -100,6 +100,14 @@ def test_a_bounce_after_an_un_bounce_counts_anew():
     assert (bounce.stands, bounce.verdict.reason, bounce.report_id) == (True, Reason.MAILBOX_FULL, "r-4")
 
 
+@pytest.mark.parametrize("kind", [FactKind.UNBOUNCED, FactKind.WROTE])
+def test_what_was_known_before_an_email_was_sent_does_not_end_its_bounce_by_a_clock_that_is_behind(kind):
+    before = replace(fact(kind, BEGAN - timedelta(seconds=1)), recorded_at=NOW - timedelta(hours=1))
+    behind = report(SOFT, BEGAN - timedelta(minutes=2), "r-1")
+    assert shown(standing([before, behind], BEGAN, RULES, minutes(10))) == "soft"
+    assert shown(standing([replace(before, recorded_at=NOW), behind], BEGAN, RULES, minutes(10))) == "(soft)"
+
+
 def test_what_ended_a_bounce_is_its_last_line_of_evidence():
     why = replace(fact(FactKind.UNBOUNCED, minutes(1)), by="ann", why="he called us")
     bounce = standing([report(HARD, THEN, "r-1"), why], BEGAN, RULES, minutes(10))

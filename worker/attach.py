@@ -154,11 +154,14 @@ def standing(facts: Iterable[Fact], began: datetime | None, rules: AccountRules,
     if not reports:
         return None
     rejected = {fact.about: fact for fact in ordered if fact.kind is FactKind.REJECTED}
+    first_known = min(fact.recorded_at for fact in reports)
     gives_up_at = (began or reports[0].at) + PATIENCE
     bounce: Bounce | None = None
     delivery: Fact | None = None
     for fact in ordered:
         if fact.kind is FactKind.REPORTED and fact.about in rejected:
+            continue
+        if _is_of_before(fact, began, first_known):
             continue
         if fact.at > gives_up_at:
             bounce = _timed_out(bounce)
@@ -170,7 +173,16 @@ def standing(facts: Iterable[Fact], began: datetime | None, rules: AccountRules,
         last = reports[-1]
         bounce = _ended(last.bounce, rejected[last.about])
     bounce = _expired(bounce, rules, now)
-    return replace(bounce, recorded_at=min(fact.recorded_at for fact in reports)) if bounce else None
+    return replace(bounce, recorded_at=first_known) if bounce else None
+
+
+def _is_of_before(fact: Fact, began: datetime | None, first_known: datetime) -> bool:
+    """Whether a fact about an address was known before an email to it was sent, and says nothing of that email.
+
+    The times of reports are by other machines' clocks, which may be behind: they alone can't tell.
+    """
+    is_older = began is not None and fact.at < began and fact.recorded_at < first_known
+    return fact.kind in (FactKind.WROTE, FactKind.UNBOUNCED) and is_older
 
 
 def _valid(facts: Iterable[Fact]) -> list[Fact]:
