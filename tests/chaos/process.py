@@ -31,8 +31,8 @@ def shorten() -> None:
 if __name__ == "__main__":
     folder = Path(os.environ[FOLDER])
     shorten()
-    if PLANT in os.environ:
-        planted.PLANTS[os.environ[PLANT]]()
+    for name in filter(None, os.environ.get(PLANT, "").split(",")):
+        planted.PLANTS[name]()
     Hooks(Orders(folder), Clock(folder / "clock.json")).install()
     sys.argv[0] = "bounce-worker"
     main()

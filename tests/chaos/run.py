@@ -1,7 +1,7 @@
 """A run: mail comes in, faults happen by plan, and when they are over everything must have come right.
 
 The plan (which faults, in which order) is drawn from the seed, so that a run can be repeated; when each strikes, the
-machine decides. ``python -m tests.chaos.run --seed 1 --faults 1000 --notices 10000 [--json]``
+machine decides.
 """
 
 import os
@@ -52,7 +52,7 @@ class Result:
 
     seed: int
     notices: int
-    outcomes: int
+    bounces: int
     journal: list[Struck]
     killed_at: Counter[str]
     seconds: float
@@ -103,7 +103,7 @@ class Run:
         return Result(
             seed=self._seed,
             notices=sum(story.notices for story in self._stories),
-            outcomes=len(outcomes),
+            bounces=len(outcomes),
             journal=self._journal,
             killed_at=self._killed_at,
             seconds=self._elapsed(),
