@@ -16,6 +16,15 @@ STATEMENT_TIMEOUT_MS: Final = 30_000
 MIGRATION_LOCK: Final = 0x626F756E6365  # "bounce", for pg_advisory_xact_lock
 
 
+DatabaseProblem = DBAPIError
+"""What says that the database can't be used just now: it is away, or its disk is full."""
+
+
+def words_of(problem: DBAPIError) -> str:
+    """Return what the database itself said, in one line."""
+    return str(problem.orig).partition("\n")[0]
+
+
 def open_engine(url: str) -> Engine:
     """Return an engine for ``sqlite:///FILE`` or ``postgresql://…``; nothing is contacted yet."""
     if url.startswith("sqlite"):
