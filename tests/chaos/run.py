@@ -29,9 +29,9 @@ AT_ONCE: Final = 8
 PATIENCE: Final = 1.0
 WHO: Final = ((Who.SELF, 6), (Who.PARENT, 2), (Who.GROUP, 2), (Who.FREEZE, 1))
 FROZEN_SECONDS: Final = 2.0
-MISSED_SECONDS: Final = 60.0
+MISSED_SECONDS: Final = 120.0
 """How long after the plan a point is still waited for that nobody has come past."""
-QUIET_SECONDS: Final = 90.0
+QUIET_SECONDS: Final = 180.0
 """How long after the last fault everything may take to come right."""
 ON: Final = timedelta(minutes=10)
 """By how much the clock is put on while that is waited for, so that no backoff is."""
