@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: help demo test lint unit bench load budget fuzz setup servers mail clean
+.PHONY: help demo test lint unit chaos bench load budget fuzz setup servers mail clean
 
 help:
 	@echo "make demo   run the main job on real notices and show the result (no server, no root)"
@@ -13,6 +13,7 @@ help:
 	@echo "make mail   a mail server on loopback until Ctrl-C, for README's walk through a CRM (as root)"
 	@echo "make lint   format, lint, types and doors only"
 	@echo "make unit   the tests that need no server"
+	@echo "make chaos  a long run of faults on a whole deployment; SEED= FAULTS=1000 NOTICES=10000 ARGS=--json"
 	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
 	@echo "make load   bounces attached, sends registered, memory, delay, growth, on real servers; ARGS='attach --json'"
 	@echo "make budget what reading an inbox costs: round trips and bytes, on a real server"
@@ -54,6 +55,10 @@ test: setup servers lint
 load: setup servers
 	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks.load $(ARGS)
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/schedule.py
+
+chaos: setup servers
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(NOTICES),--notices $(NOTICES)) $(ARGS)
 
 bench: setup
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/bench.py $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)

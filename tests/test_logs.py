@@ -4,7 +4,9 @@ import ast
 import io
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -123,6 +125,18 @@ def test_of_others_only_the_template_is_told(lines: io.StringIO, template: str, 
     (line,) = told(lines)
     assert line["event"].startswith(printed)
     assert CANARY not in lines.getvalue()
+
+
+def test_the_databases_own_code_of_an_error_is_told(lines: io.StringIO):
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("PRAGMA max_page_count=1")
+        try:
+            connection.execute("CREATE TABLE canary (words)")
+        except sqlite3.OperationalError:
+            logging.getLogger("worker.pipeline").exception("poll.broken")
+    (line,) = told(lines)
+    assert line["codes"] == ["SQLITE_FULL"]
+    assert "canary" not in lines.getvalue()
 
 
 def test_at_debug_the_words_are_there():

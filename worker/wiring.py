@@ -13,7 +13,7 @@ from worker.classify import default_rule_paths, load_rules
 from worker.pipeline import Context
 from worker.signals import Signal, Tell
 from worker.store.credentials import DatabaseCredentials
-from worker.store.database import IncompatibleDatabase, migrate, open_engine, writing
+from worker.store.database import IncompatibleDatabase, migrate, open_engine, words_of, writing
 from worker.store.inboxes import Inbox
 from worker.store.keyring import load_digester
 from worker.telemetry import logs, traces
@@ -33,8 +33,9 @@ def make_context(settings: config.Settings) -> Context:
     except IncompatibleDatabase as problem:
         raise config.ConfigProblem(str(problem)) from None
     except DBAPIError as error:
-        reason = str(error.orig).partition("\n")[0]
-        raise config.ConfigProblem(f"The database of DATABASE_URL can't be reached or used: {reason}") from error
+        raise config.ConfigProblem(
+            f"The database of DATABASE_URL can't be reached or used: {words_of(error)}"
+        ) from error
 
     def open_inbox(inbox: Inbox) -> Connector:
         return connect(*reached(inbox))

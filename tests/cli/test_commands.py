@@ -1,6 +1,7 @@
 """The command line's contract, run as an operator runs it."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,16 @@ def test_broken_mail_stops_nothing(cli: Deployment, maildir: Path):
     assert len(cli.rows("timeline", "--all")) == 1
     (health,) = cli.rows("inbox", "list")
     assert (health["state"], health["attention"], health["notices"].get("pending", 0)) == ("active", None, 0)
+
+
+def test_a_database_that_cant_be_used_is_told_of_in_a_sentence(tmp_path: Path):
+    """Here it has no room left, in the middle of a command; a disk that runs full says the same."""
+    file = tmp_path / "full.sqlite3"
+    full = sqlite3.connect(file)
+    with Deployment(tmp_path, DATABASE_URL=f"sqlite:///{file}") as cli:
+        cli.register([send()])
+        full.execute("CREATE TRIGGER full BEFORE INSERT ON sends BEGIN SELECT RAISE(ABORT, 'database is full'); END")
+        full.close()
+        said = cli.command("sends", "import", "-", code=1, input=json.dumps(send(2)) + "\n")
+    assert "The database can't be used just now (database is full)" in " ".join(said.split())
+    assert "Traceback" not in said

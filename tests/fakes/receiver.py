@@ -22,6 +22,7 @@ class Receiver:
         self.secrets: Sequence[str] = ()
         self.events: list[Event] = []
         self.heads: list[Mapping[str, str]] = []
+        self.bodies: list[bytes] = []
         self.forged = 0
         self.calls = 0
         self.came = threading.Condition()
@@ -47,7 +48,8 @@ class Receiver:
             context.load_cert_chain(tls / "cert.pem", tls / "key.pem")
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         host = "localhost" if tls else "127.0.0.1"
-        self.url = f"{'https' if tls else 'http'}://{host}:{self._server.server_address[1]}/bounces"
+        self.port: int = self._server.server_address[1]
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}/bounces"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -78,6 +80,7 @@ class Receiver:
             if 200 <= answer < 300:
                 self.events.append(event)
                 self.heads.append(dict(request.headers))
+                self.bodies.append(body)
             self.came.notify_all()
         request.send_response(answer)
         if answer in (301, 302, 307, 308):

@@ -53,12 +53,15 @@ def told() -> Iterator[None]:
     from worker.admin import AdminProblem
     from worker.classify import RuleError
     from worker.config import ConfigProblem
+    from worker.store.database import DatabaseProblem, words_of
     from worker.store.keyring import KeyProblem
 
     try:
         yield
     except (AdminProblem, ConfigProblem, KeyProblem, RuleError, ConnectorError) as problem:
         fail(str(problem))
+    except DatabaseProblem as problem:
+        fail(f"The database can't be used just now ({words_of(problem)}): mend that, and run the command again.")
 
 
 def fail(sentence: str, code: int = FAILED) -> NoReturn:

@@ -35,6 +35,15 @@ class IncompatibleDatabase(Exception):
     """The database is of a version that this program can't work with; the text says what to do."""
 
 
+DatabaseProblem = DBAPIError
+"""What says that the database can't be used just now: it is away, or its disk is full."""
+
+
+def words_of(problem: DBAPIError) -> str:
+    """Return what the database itself said, in one line."""
+    return str(problem.orig).partition("\n")[0]
+
+
 def open_engine(url: str, pool: int = POOL) -> Engine:
     """Return an engine for ``sqlite:///FILE`` or ``postgresql://…``; nothing is contacted yet."""
     if url.startswith("sqlite"):

@@ -132,6 +132,7 @@ class Lines(logging.Formatter):
         told: dict[str, Any] = {
             "error": _name(error),
             "causes": [_name(each) for each in _causes(error)],
+            "codes": [code for each in (error, *_causes(error)) if (code := _code(each))],
             "stack": [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames],
         }
         if self._with_words:
@@ -148,6 +149,11 @@ def _is_literal(record: logging.LogRecord, text: str) -> bool:
 def _name(error: BaseException) -> str:
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _code(error: BaseException) -> str | None:
+    """Return the database's own code of an error, such as SQLITE_FULL or 40P01: it says why, and names nobody."""
+    return getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
