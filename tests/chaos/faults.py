@@ -157,11 +157,11 @@ def _slow(world: World, chance: Random) -> str:
     return proxy.name
 
 
-def _refused(world: World, chance: Random, name: str | None = None) -> str:
+def _refused(world: World, chance: Random, name: str | None = None, least: float = 0.3, most: float = 2.0) -> str:
     proxy = world.proxies[name or chance.choice(list(world.proxies))]
     proxy.refuses = True
     proxy.cut()
-    _pause(chance, 0.3, 2.0)
+    _pause(chance, least, most)
     proxy.go_on()
     return proxy.name
 
@@ -221,7 +221,7 @@ FAULTS: Final = (
 RARE: Final = (
     Fault("connections cut", 1, partial(_cut, name="imap")),
     Fault("connections refused", 1, partial(_refused, name="imap")),
-    Fault("connections refused", 1, partial(_refused, name="crm")),
+    Fault("connections refused", 1, partial(_refused, name="crm", least=3.0, most=5.0)),
     Fault("Redis: FLUSHALL", 1, _redis(lambda redis: redis.flushall())),
     Fault("polls stand in the queue", 1, _late_to_begin),
 )

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tests.chaos.letters import INBOXES, Story
 from tests.chaos.world import World
 
-LOTS: Final = 25
+LOTS: Final = 50
 MOST: Final = 100
 """Stories in a lot."""
 BY_HAND: Final = 4

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import cycle
 from random import Random
 from typing import Final
 
@@ -29,6 +30,8 @@ AT_ONCE: Final = 8
 PATIENCE: Final = 1.0
 WHO: Final = ((Who.SELF, 6), (Who.PARENT, 2), (Who.GROUP, 2), (Who.FREEZE, 1))
 FROZEN_SECONDS: Final = 2.0
+BY_PLAN: Final = 0.6
+"""Share of the mail that comes while the plan is carried out; the rest is for points that nobody has come past."""
 MISSED_SECONDS: Final = 120.0
 """How long after the plan a point is still waited for that nobody has come past."""
 QUIET_SECONDS: Final = 180.0
@@ -121,7 +124,7 @@ class Run:
                 self._order(fault)
             else:
                 self._harm(fault)
-            feeder.go_to(0.8 * (number + 1) / len(self._plan))
+            feeder.go_to(BY_PLAN * (number + 1) / len(self._plan))
             self._over.wait(self._chance.uniform(0.05, 0.5))
 
     def _order(self, order: Order) -> None:
@@ -140,15 +143,16 @@ class Run:
     def _come_past_the_rest(self, feeder: Feeder) -> list[str]:
         """Have somebody killed at each point where nobody was yet; return a sentence for those that remain."""
         end = time.monotonic() + MISSED_SECONDS
-        share = 0.8
+        share = BY_PLAN
         number = max(self._given, default=0)
+        rare = cycle(RARE)
         while (missing := self._missing()) and time.monotonic() < end:
             for point in missing - self._world.orders.waiting():
                 number += 1
                 self._order(Order(id=number, point=point, who=Who.SELF))
-            self._harm(self._chance.choice(RARE))
             share = min(share + 0.02, 0.98)
-            feeder.go_to(share)
+            feeder.go_to(share)  # a point may need both: that something is on its way, and that it can't go on
+            self._harm(next(rare))
             self._over.wait(1.0)
         self._world.orders.take_back()
         return [f"missed: nobody came past {point}" for point in sorted(self._missing())]
