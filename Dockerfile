@@ -5,7 +5,8 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY connectors connectors
 COPY worker worker
 RUN python -m venv /opt/bounce-worker
-RUN PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt /opt/bounce-worker/bin/pip install --no-cache-dir '.[otel]'
+RUN /opt/bounce-worker/bin/pip install --no-cache-dir --require-hashes -r constraints.txt
+RUN /opt/bounce-worker/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
 RUN groupadd --gid 10001 bounce && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/bounce-worker bounce

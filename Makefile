@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: help demo test lint unit chaos bench load budget fuzz setup servers mail clean
+.PHONY: help demo test lint unit chaos bench load budget fuzz audit pins setup servers mail clean
 
 help:
 	@echo "make demo   run the main job on real notices and show the result (no server, no root)"
@@ -17,10 +17,11 @@ help:
 	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
 	@echo "make load   bounces attached, sends registered, memory, delay, growth, on real servers; ARGS='attach --json'"
 	@echo "make budget what reading an inbox costs: round trips and bytes, on a real server"
+	@echo "make audit  known vulnerabilities of what is installed; make pins renews versions and hashes (UPGRADE=--upgrade)"
 	@echo "make fuzz   coverage-guided fuzzing for SECONDS (a minute); from atheris, installed on first use"
 
-# The virtual environment, with every version pinned by constraints.txt.
-$(VENV)/.ready: pyproject.toml constraints.txt
+# The virtual environment, every file of it by the hash that is pinned.
+$(VENV)/.ready: pyproject.toml tests/constraints.txt
 	@sh tests/setup/python.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
@@ -72,6 +73,14 @@ fuzz: setup
 	@mkdir -p fuzz-data/kept
 	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_detect.py fuzz-data/kept fuzz-data/seeds -dict=tests/fuzz/words.dict \
 		-max_len=16384 -timeout=10 -max_total_time=$(SECONDS) -print_final_stats=1 -artifact_prefix=fuzz-data/
+
+# Known vulnerabilities of what is pinned, where their data can be reached; what couldn't be looked up is listed.
+audit: setup
+	@$(BIN)/python -c "import pip_audit" 2> /dev/null || $(BIN)/python -m pip install -qq pip-audit
+	$(BIN)/python -m pip_audit --disable-pip --require-hashes -r tests/constraints.txt
+
+pins:
+	@sh tests/setup/pins.sh
 
 clean:
 	rm -rf $(VENV) .emulate demo-data crm-data fuzz-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

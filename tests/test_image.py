@@ -62,6 +62,21 @@ def test_the_images_build_stage_makes_a_command_that_works(tmp_path: Path):
     assert "No inbox is connected yet" in listed.stdout, "the migrations travel with the package"
 
 
+def test_nothing_is_installed_but_by_its_hash():
+    def pins(name: str) -> dict[str, list[str]]:
+        lines = (ROOT / name).read_text().replace("\\\n", " ").splitlines()
+        return {words[0]: words[1:] for words in map(str.split, lines)}
+
+    image, tests = pins("constraints.txt"), pins("tests/constraints.txt")
+    assert image.items() <= tests.items(), "what is tested is what is deployed: make pins"
+    for pin, hashes in tests.items():
+        assert "==" in pin
+        assert hashes
+        assert all(each.startswith("--hash=sha256:") for each in hashes), pin
+    installs = [arguments for instruction, arguments in dockerfile_steps(0) if "pip install" in arguments]
+    assert all("--require-hashes -r constraints.txt" in each or "--no-deps" in each for each in installs)
+
+
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"] == "bounce-worker"]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make a virtual environment and install the project into it, with the versions of constraints.txt.
+# Make a virtual environment and install the project into it, with the versions and hashes that are pinned.
 set -eu
 python=$1 venv=$2
 command -v "$python" > /dev/null || python=python3
@@ -19,6 +19,7 @@ fi
 rm -rf "$venv"
 "$python" -m venv "$venv"
 echo "Installing into $venv (a minute on the first run)…"
-# Both variables, so that the tools that build the package are pinned too.
-PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=$PWD/constraints.txt PIP_BUILD_CONSTRAINT=$PWD/constraints.txt \
-    "$venv/bin/python" -m pip install -qq --no-warn-conflicts -e '.[dev]'
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+"$venv/bin/python" -m pip install -qq --require-hashes -r tests/constraints.txt
+# What builds the package is among them: nothing is fetched that isn't pinned.
+"$venv/bin/python" -m pip install -qq --no-deps --no-build-isolation -e .
