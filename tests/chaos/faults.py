@@ -139,6 +139,10 @@ def _cut(world: World, chance: Random, name: str | None = None) -> str:
     return f"{proxy.name}: {proxy.cut(after)} connections after {after} bytes"
 
 
+def _half_open(world: World, _: Random) -> str:
+    return f"{world.proxies['redis'].forget()} connections"
+
+
 def _held(world: World, chance: Random) -> str:
     proxy = chance.choice(list(world.proxies.values()))
     proxy.hold()
@@ -203,6 +207,7 @@ FAULTS: Final = (
     Fault("Redis: restarted", 3, _redis_away(signal.SIGTERM, 0.0, 0.5)),
     Fault("Redis: killed and away for seconds", 3, _redis_away(signal.SIGKILL, 1.0, 4.0)),
     Fault("Redis: all clients dropped", 4, _redis(lambda redis: redis.client_kill_filter(_type="normal", skipme=True))),
+    Fault("Redis: connections half open", 2, _half_open),
     Fault("Redis: paused", 3, _redis(lambda redis: redis.client_pause(1_500))),
     Fault("the CRM's Redis: killed", 3, _crm_redis_away),
     Fault("PostgreSQL: restarted", 3, _postgres_away(signal.SIGINT)),

@@ -1,8 +1,9 @@
 """`bounce-worker` with fault points: ``CHAOS=folder python -m tests.chaos.process worker``.
 
 What the product leaves to the machine's clock is shortened here by about as much as `tests.chaos.clock` speeds up the
-rest: Redis' visibility timeout from 900 to 15 seconds, the time a webhook's receiver has from 15 to 2, the scheduler's
-ticks from 1 to 0.25 and its sweeps from 15 to 2. IMAP's timeouts are settings of the run's inboxes.
+rest: Redis' visibility timeout from 900 to 15 seconds, the wait for its answers from 30 to 4, the time a webhook's
+receiver has from 15 to 2, the scheduler's ticks from 1 to 0.25 and its sweeps from 15 to 2. IMAP's timeouts are
+settings of the run's inboxes.
 """
 
 import os
@@ -22,7 +23,9 @@ PLANT = "CHAOS_PLANT"
 
 
 def shorten() -> None:
-    app.REDIS["broker_transport_options"] |= {"visibility_timeout": 15, "unacked_restore_interval": 2}
+    app.REDIS["broker_transport_options"] |= {
+        "visibility_timeout": 15, "unacked_restore_interval": 2, "socket_timeout": 4, "health_check_interval": 3
+    }  # fmt: skip
     webhook.CALL_LIMIT = 2.0
     tasks.TICK_SECONDS = 0.25
     tasks.SWEEP_SECONDS = 2.0

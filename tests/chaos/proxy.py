@@ -45,6 +45,17 @@ class Proxy:
             pair.cut(after)
         return len(pairs)
 
+    def forget(self) -> int:
+        """Say nothing on any connection that there is, ever again, and leave it open; return how many those are.
+
+        So it is behind a firewall that was restarted: whoever waits for an answer must give up by himself.
+        """
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            pair.is_forgotten = True
+        return len(pairs)
+
     def hold(self) -> None:
         """Pass nothing on any more, and say nothing of it."""
         self._flows.clear()
@@ -89,6 +100,8 @@ class Proxy:
         try:
             while data := one.recv(CHUNK):
                 self._flows.wait()
+                if pair.is_forgotten:
+                    continue
                 if self.delay:
                     # What is slow is slow by the clock: there is nothing to wait for.
                     threading.Event().wait(self.delay)
@@ -106,6 +119,7 @@ class _Pair:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client = client
         self.server = server
+        self.is_forgotten = False
         self._left: int | None = None  # bytes of answers until the line is dead
 
     @property

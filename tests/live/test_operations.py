@@ -50,6 +50,7 @@ def deployment(tmp_path: Path, redis_url: str, postgres_url: str) -> Iterator[De
         IMAP_PASSWORD="canary-password",
         BOUNCE_WORKER_LOG="json",
         BOUNCE_WORKER_CRM_TASK="crm.events",
+        BOUNCE_WORKER_CRM_BROKER=redis_url,
     ) as running:
         yield running
 
@@ -277,7 +278,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     assert process.wait(30) == 0
 
 
-@pytest.mark.parametrize("role", ["worker", "scheduler", "web", "watch"])
+@pytest.mark.parametrize("role", ["worker", "scheduler", "web", "watch", "intake"])
 def test_every_process_ends_in_order(deployment: Deployment, role: str):
     more = ["--port", "0"] if role == "web" else []
     process = deployment.start(role, *more)
