@@ -61,8 +61,8 @@ chaos: setup servers
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(NOTICES),--notices $(NOTICES)) $(ARGS)
 
-bench: setup
-	@PYTHONPATH=. $(BIN)/python tests/benchmarks/bench.py $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
+rivals: setup
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/rivals.py $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
 
 budget: setup servers
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/budget.py

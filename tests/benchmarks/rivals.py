@@ -1,6 +1,6 @@
 """How fast are we, beside others that read the same mail? In one run, one process, on one set of messages.
 
-    bench.py [--corpus FOLDER] [--rounds N] [--json]
+    rivals.py [--corpus FOLDER] [--rounds N] [--json]
 
 FOLDER holds `labels.jsonl` (an object a line with `path` and `kind`) and `messages/`. Without one: the bounces are the
 project's own samples, the ham is made up. Programs take turns, round by round, so that a busy machine is busy for all;
