@@ -2,11 +2,13 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.live.emulate import Emulate, emulated_google
 from tests.live.mailstack import MailStack
+from tests.live.own_redis import OwnRedis
 from tests.live.servers import Postgres, postgres_server, redis_server
 from tests.live.weak import weak_server
 
@@ -42,6 +44,14 @@ def redis_url() -> Iterator[str]:
     """An own Redis; the tests that share it choose names that don't meet, or flush it."""
     with redis_server() as url:
         yield url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    """A Redis for this test alone, which it may stop and start again."""
+    redis = OwnRedis(tmp_path)
+    yield redis
+    redis.stop()
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,11 @@ REDIS: Final[dict[str, Any]] = {
     "task_reject_on_worker_lost": True,
     "task_time_limit": HARD_LIMIT_SECONDS,
     "task_soft_time_limit": SOFT_LIMIT_SECONDS,
-    "worker_prefetch_multiplier": 1,
+    # As many tasks as there are children, and none besides: that is worker_disable_prefetch. Kombu's own count must not
+    # bound them as well (5.7): it never forgets a message that couldn't be acknowledged, and where all it allows are
+    # such, the broker is asked for nothing more, nor its absence noticed.
     "worker_disable_prefetch": True,
+    "worker_prefetch_multiplier": 0,
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     "broker_transport_options": {
         "visibility_timeout": VISIBILITY_SECONDS,

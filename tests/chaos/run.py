@@ -30,8 +30,8 @@ AT_ONCE: Final = 8
 PATIENCE: Final = 1.0
 WHO: Final = ((Who.SELF, 6), (Who.PARENT, 2), (Who.GROUP, 2), (Who.FREEZE, 1))
 FROZEN_SECONDS: Final = 2.0
-BY_PLAN: Final = 0.6
-"""Share of the mail that comes while the plan is carried out; the rest is for points that nobody has come past."""
+FOR_THE_REST: Final = 160
+"""Notices that are kept back, of few at most two in five, for points that nobody has come past by plan."""
 MISSED_SECONDS: Final = 120.0
 """How long after the plan a point is still waited for that nobody has come past."""
 QUIET_SECONDS: Final = 180.0
@@ -77,6 +77,8 @@ class Run:
         self._chance = Random(seed)
         self._stories = list(Author(Random(seed)).stories(notices))
         self._plan = plan(Random(seed), faults)
+        self._faults = faults
+        self._by_plan = 1 - min(FOR_THE_REST / notices, 0.4)
         self._journal: list[Struck] = []
         self._killed_at: Counter[str] = Counter()
         self._given: dict[int, Order] = {}
@@ -124,8 +126,11 @@ class Run:
                 self._order(fault)
             else:
                 self._harm(fault)
-            feeder.go_to(BY_PLAN * (number + 1) / len(self._plan))
+            feeder.go_to(self._by_plan * (number + 1) / len(self._plan))
             self._over.wait(self._chance.uniform(0.05, 0.5))
+        # Orders that nobody came by to carry out are made up for.
+        while len(self._journal) < self._faults:
+            self._harm(self._chance.choices(FAULTS, [fault.weight for fault in FAULTS])[0])
 
     def _order(self, order: Order) -> None:
         """Give an order; where too many wait, somebody comes by soon, or they are for a rare point."""
@@ -143,14 +148,15 @@ class Run:
     def _come_past_the_rest(self, feeder: Feeder) -> list[str]:
         """Have somebody killed at each point where nobody was yet; return a sentence for those that remain."""
         end = time.monotonic() + MISSED_SECONDS
-        share = BY_PLAN
+        share = self._by_plan
+        step = (1 - share) / 20
         number = max(self._given, default=0)
         rare = cycle(RARE)
         while (missing := self._missing()) and time.monotonic() < end:
             for point in missing - self._world.orders.waiting():
                 number += 1
                 self._order(Order(id=number, point=point, who=Who.SELF))
-            share = min(share + 0.02, 0.98)
+            share = min(share + step, 1 - step)
             feeder.go_to(share)  # a point may need both: that something is on its way, and that it can't go on
             self._harm(next(rare))
             self._over.wait(1.0)

@@ -19,6 +19,7 @@ from redis import Redis
 
 from tests.fakes.notices import dsn
 from tests.live.deployment import Deployment
+from tests.live.own_redis import OwnRedis
 from worker.app import VISIBILITY_SECONDS
 from worker.store import outbox, sends
 from worker.store.database import open_engine, reading
@@ -216,6 +217,31 @@ def test_a_message_that_a_killed_intake_held_is_taken_again(
             fifteen_minutes_pass(redis)
     deployment.start("intake")
     deployment.until(lambda: registered(database) == ["s-1", "s-2"], "the message is taken again")
+
+
+def test_an_intake_whose_broker_dies_under_it_goes_on_by_itself(tmp_path: Path, own_redis: OwnRedis):
+    with (
+        Deployment(tmp_path, BOUNCE_WORKER_CRM_BROKER=own_redis.url) as deployment,
+        Celery("crm", broker=own_redis.url, set_as_current=False) as crm,
+    ):
+        deployment.command("inbox", "list")
+        database = deployment.folder / "data/bounce-worker.sqlite3"
+        deployment.start("intake")
+        register(crm, send(1))
+        deployment.until(lambda: registered(f"sqlite:///{database}") == ["s-1"], "the intake works")
+        with (
+            closing(sqlite3.connect(database, isolation_level=None)) as held,
+            Redis.from_url(own_redis.url) as redis,
+        ):
+            held.execute("BEGIN IMMEDIATE")  # so that the broker is gone when the next message should be acknowledged
+            register(crm, send(2))
+            deployment.until(lambda: redis.llen(SENDS) == 0 and redis.hlen("unacked") == 1, "the message is taken")
+            own_redis.stop()
+            held.execute("ROLLBACK")
+        deployment.until(lambda: "Couldn't ack" in deployment.logs(), "it can't be acknowledged")
+        own_redis.start()
+        register(crm, send(3))
+        deployment.until(lambda: registered(f"sqlite:///{database}") == ["s-1", "s-2", "s-3"], "the next is taken", 30)
 
 
 def fifteen_minutes_pass(redis: Redis) -> None:

@@ -18,7 +18,8 @@ from tests.fakes.notices import dsn, ordinary
 from tests.fakes.otlp import Collector
 from tests.fakes.receiver import Receiver
 from tests.live.deployment import Deployment
-from tests.live.processes import free_ports, listens, until
+from tests.live.own_redis import OwnRedis
+from tests.live.processes import free_ports, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -188,7 +189,7 @@ def test_a_worker_whose_children_hang_is_seen_and_ends_itself(deployment: Deploy
     assert alive(deployment, "worker") == 1, "none runs any more"
 
 
-def test_a_worker_outlives_a_broker_that_is_away(tmp_path: Path, own_redis: "OwnRedis"):
+def test_a_worker_outlives_a_broker_that_is_away(tmp_path: Path, own_redis: OwnRedis):
     with Deployment(tmp_path, REDIS_URL=own_redis.url, BOUNCE_WORKER_LOG="json") as deployment:
         deployment.start("worker", "--stuck-after", "3")
         deployment.until(lambda: alive(deployment, "worker", "--within", "5") == 0, "it makes progress")
@@ -199,36 +200,21 @@ def test_a_worker_outlives_a_broker_that_is_away(tmp_path: Path, own_redis: "Own
         assert not [each for each in events(deployment, "worker") if each["event"] == "worker.stuck"]
 
 
-class OwnRedis:
-    """A Redis that a test may stop and start again."""
-
-    def __init__(self, folder: Path) -> None:
-        from tests.live.needs import binary
-
-        self._folder = folder
-        self._binary = binary("redis-server")
-        (self._port,) = free_ports(1)
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.start()
-
-    def start(self) -> None:
-        from tests.live.processes import start
-
-        where = ["--bind", "127.0.0.1", "--port", str(self._port), "--dir", self._folder, "--save", ""]
-        self._server = start([self._binary, *where], self._folder / "redis.out")
-        until(lambda: listens(self._port), "Redis")
-
-    def stop(self) -> None:
-        from tests.live.processes import stop
-
-        stop(self._server)
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    redis = OwnRedis(tmp_path)
-    yield redis
-    redis.stop()
+def test_a_worker_whose_broker_dies_while_all_its_children_work_goes_on_by_itself(tmp_path: Path, own_redis: OwnRedis):
+    with Deployment(
+        tmp_path, REDIS_URL=own_redis.url, BOUNCE_WORKER_LOG="json", IMAP_PASSWORD="canary-password"
+    ) as deployment:
+        with FakeImap({"LIST": HANG}) as slow:
+            for name in ("alice", "bea"):
+                imap_inbox(deployment, name, slow.port)
+            deployment.start("worker", "--concurrency", "2")
+            scheduler = deployment.start("scheduler")
+            deployment.until(lambda: len([each for each in slow.commands if "LIST" in each]) == 2, "both children work")
+            deployment.kill(scheduler)
+            own_redis.stop()
+        deployment.until(lambda: "cannot be acknowledged" in deployment.logs(), "what runs is given up")
+        own_redis.start()
+        deployment.until(lambda: alive(deployment, "worker", "--within", "3") == 0, "it goes on by itself", 60)
 
 
 def unacknowledged(redis_url: str) -> tuple[int, int]:
