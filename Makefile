@@ -14,7 +14,7 @@ help:
 	@echo "make lint   format, lint, types and doors only"
 	@echo "make unit   the tests that need no server"
 	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
-	@echo "make load   bounces attached, sends registered, memory, delay, growth, on real servers; ARGS='attach --json'"
+	@echo "make load   inboxes dispatched, bounces attached, sends registered, memory, delay, growth, on real servers; ARGS='attach --json'"
 	@echo "make budget what reading an inbox costs: round trips and bytes, on a real server"
 	@echo "make fuzz   coverage-guided fuzzing for SECONDS (a minute); from atheris, installed on first use"
 
@@ -53,7 +53,6 @@ test: setup servers lint
 # What the whole worker does, on real servers; some fifteen minutes.
 load: setup servers
 	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks.load $(ARGS)
-	@PYTHONPATH=. $(BIN)/python tests/benchmarks/schedule.py
 
 bench: setup
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/bench.py $(if $(CORPUS),--corpus $(CORPUS)) $(ARGS)
