@@ -15,7 +15,7 @@ help:
 	@echo "make unit   the tests that need no server"
 	@echo "make chaos  a long run of faults on a whole deployment; SEED= FAULTS=1000 NOTICES=10000 ARGS=--json"
 	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
-	@echo "make load   bounces attached, sends registered, memory, delay, growth, on real servers; ARGS='attach --json'"
+	@echo "make load   inboxes dispatched, bounces attached, sends registered, memory, delay, growth, on real servers; ARGS='attach --json'"
 	@echo "make budget what reading an inbox costs: round trips and bytes, on a real server"
 	@echo "make audit  known vulnerabilities of what is installed; make pins renews versions and hashes (UPGRADE=--upgrade)"
 	@echo "make fuzz   coverage-guided fuzzing for SECONDS (a minute); from atheris, installed on first use"
@@ -55,7 +55,6 @@ test: setup servers lint
 # What the whole worker does, on real servers; some fifteen minutes.
 load: setup servers
 	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks.load $(ARGS)
-	@PYTHONPATH=. $(BIN)/python tests/benchmarks/schedule.py
 
 chaos: setup servers
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \

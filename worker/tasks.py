@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from celery import Celery, Task
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import BatchPublishError, ChannelError, OperationalError
 
 from worker import pipeline, schedule
 from worker.pipeline import Context
@@ -118,11 +118,11 @@ def _ring(app: Celery, task: str, *args: Any) -> None:  # noqa: ANN401 - a task'
 
 
 def _ring_all(app: Celery, task: str, calls: Sequence[Sequence[Any]]) -> None:
-    """Enqueue a task once for each of some arguments, over one connection."""
+    """Enqueue a task once for each of some arguments, in one round trip to Redis."""
     try:
-        with app.producer_pool.acquire(block=True) as producer:
+        with app.producer_pool.acquire(block=True) as producer, producer.batch():
             for args in calls:
                 app.send_task(task, args=args, retry=False, producer=producer)
-    except OperationalError:
+    except (BatchPublishError, OperationalError):
         # A bell that can't be rung is no loss: the sweep and the lease bring the work back.
         log.warning("broker.unreachable", extra={"task": task, "calls": len(calls)})

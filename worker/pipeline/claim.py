@@ -1,6 +1,7 @@
 """Who is polled next: due inboxes are leased, within the limits, each with a fencing token."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -15,29 +16,33 @@ AT_ONCE: Final = 100
 CLAIM_LOCK: Final = 0x636C61696D  # "claim"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lot:
+    """What one transaction took: (inbox, fencing token) each, and since when the next are due.
+
+    `lapsed` polls never ended: their leases ran out.
+    """
+
+    taken: list[tuple[str, int]]
+    since: datetime | None
+    lapsed: int = 0
+
+
 def claims(context: Context, room: int) -> Iterator[list[tuple[str, int]]]:
     """Take inboxes that are due, `room` at the most; yield (inbox, fencing token) in lots as they are taken.
 
     Each lot goes on in time where the one before ended, for at the front stand those that are being read.
     """
-    _forget_lapsed(context)
     since: datetime | None = None
     while room > 0:
-        taken, since = _claim_lot(context, min(room, AT_ONCE), since)
-        if not taken:
+        lot = _claim_lot(context, min(room, AT_ONCE), since)
+        if lot.lapsed:
+            context.tell(signals.LeaseExpired(inboxes=lot.lapsed))
+        if not lot.taken:
             return
-        room -= len(taken)
-        yield taken
-
-
-@retried
-def _forget_lapsed(context: Context) -> None:
-    """Count the polls that never ended: their leases ran out."""
-    now = context.now()
-    with writing(context.engine) as connection:
-        lapsed = leases.forget_over(connection, now, schedule.latest_lease(now))
-    if lapsed:
-        context.tell(signals.LeaseExpired(inboxes=lapsed))
+        room -= len(lot.taken)
+        since = lot.since
+        yield lot.taken
 
 
 def claim_due(context: Context, limit: int = AT_ONCE) -> list[tuple[str, int]]:
@@ -46,8 +51,8 @@ def claim_due(context: Context, limit: int = AT_ONCE) -> list[tuple[str, int]]:
 
 
 @retried
-def _claim_lot(context: Context, limit: int, since: datetime | None) -> tuple[list[tuple[str, int]], datetime | None]:
-    """Take a lot of the inboxes that are due since a moment; return them, and since when the next are.
+def _claim_lot(context: Context, limit: int, since: datetime | None) -> _Lot:
+    """Take a lot of the inboxes that are due since a moment; the first lot also drops leases that ran out.
 
     What comes back empty says that no more may be taken: every other lot is full, or has used up some limit.
     """
@@ -56,6 +61,7 @@ def _claim_lot(context: Context, limit: int, since: datetime | None) -> tuple[li
     with writing(context.engine) as connection:
         # The limits hold over all schedulers: they count and take one after the other.
         one_at_a_time(connection, CLAIM_LOCK)
+        lapsed = leases.forget_over(connection, now, longest) if since is None else 0
         load = schedule.load(
             (Place(provider, account, host), number)
             for provider, account, host, number in leases.held(connection, now, longest)
@@ -63,7 +69,7 @@ def _claim_lot(context: Context, limit: int, since: datetime | None) -> tuple[li
         hanging = hanging_hosts.all_hanging(connection, now, now + schedule.LONGEST_HUNG + schedule.CLOCK_SKEW)
         full = schedule.full(load, context.limits, hanging)
         if schedule.ALL in full:
-            return [], since
+            return _Lot(taken=[], since=since, lapsed=lapsed)
         left_in_peace = {host for host, waits in hanging.items() if waits}
         without = {
             "provider": {name for kind, name in full if kind == "provider"},
@@ -74,7 +80,7 @@ def _claim_lot(context: Context, limit: int, since: datetime | None) -> tuple[li
         places = {each.id: Place(each.provider, each.account, each.host) for each in found}
         chosen = schedule.choose(places, load, context.limits, hanging, limit)
         taken = inboxes.lease(connection, chosen, now + schedule.LEASE)
-    return taken, found[-1].next_poll_at if found else since
+    return _Lot(taken=taken, since=found[-1].next_poll_at if found else since, lapsed=lapsed)
 
 
 @retried

@@ -160,13 +160,9 @@ def lease(connection: Connection, ids: Collection[str], until: datetime) -> list
     """Hold inboxes that `due` or `free` has locked; return (id, fencing token)."""
     if not ids:
         return []
-    chosen = among(connection, inboxes.c.id, ids)
     values = {"lease_until": until, "lease_token": inboxes.c.lease_token + 1}
-    statement = sa.update(inboxes).where(chosen).values(values)
-    rows = connection.execute(statement.returning(inboxes.c.id, inboxes.c.lease_token))
-    taken = [(row.id, row.lease_token) for row in rows]
-    leases.add(connection, chosen, until)
-    return taken
+    chosen = sa.update(inboxes).where(among(connection, inboxes.c.id, ids)).values(values)
+    return leases.add(connection, chosen, until)
 
 
 def free(connection: Connection, inbox_id: str, now: datetime, longest: datetime) -> bool:

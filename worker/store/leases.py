@@ -4,6 +4,7 @@ Who holds an inbox is said by the inbox's own row alone. What nobody gave back h
 """
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -19,14 +20,27 @@ def held(connection: Connection, now: datetime, longest: datetime) -> list[tuple
     return [tuple(row) for row in connection.execute(query)]
 
 
-def add(connection: Connection, chosen: sa.ColumnElement[bool], until: datetime) -> None:
-    """Count the `chosen` inboxes as being read until a moment."""
-    place = inboxes.c.id, inboxes.c.provider, inboxes.c.account, inboxes.c.host
+def add(connection: Connection, taking: sa.Update, until: datetime) -> list[tuple[str, int]]:
+    """Run the update that takes inboxes, and count them as being read; return (id, fencing token)."""
+    place = inboxes.c.provider, inboxes.c.account, inboxes.c.host
+    taken = taking.returning(inboxes.c.id, *place, inboxes.c.lease_token)
+    if connection.dialect.name == "postgresql":  # in one round trip
+        rows = taken.cte("taken")
+        chosen = sa.select(*rows.c[:4], sa.literal(until, Moment))
+        query = sa.select(rows.c.id, rows.c.lease_token).add_cte(_counted(connection, chosen).cte("counted"))
+        return [tuple(row) for row in connection.execute(query)]
+    found = connection.execute(taken).all()
+    again = sa.select(inboxes.c.id, *place, sa.literal(until, Moment)).where(inboxes.c.id.in_([r.id for r in found]))
+    connection.execute(_counted(connection, again))
+    return [(row.id, row.lease_token) for row in found]
+
+
+def _counted(connection: Connection, chosen: sa.Select[Any]) -> Any:  # noqa: ANN401 - as `insert`
+    """Return the insert of (inbox, provider, account, host, until) rows; it replaces what an earlier poll left."""
     names = "inbox_id", "provider", "account", "host", "until"
-    taken = sa.select(*place, sa.literal(until, Moment)).where(chosen)
-    statement = insert(connection, leases).from_select(names, taken)
+    statement = insert(connection, leases).from_select(names, chosen)
     again = {name: statement.excluded[name] for name in names[1:]}
-    connection.execute(statement.on_conflict_do_update(index_elements=["inbox_id"], set_=again))
+    return statement.on_conflict_do_update(index_elements=["inbox_id"], set_=again)
 
 
 def set_end(connection: Connection, inbox_id: str, until: object) -> None:

@@ -1,4 +1,5 @@
-"""How much the whole worker does: bounces attached, sends registered and found, memory, growth, delay, start-up.
+"""How much the whole worker does: inboxes dispatched, bounces attached, sends registered and found, memory, growth,
+delay, start-up.
 
     python -m tests.benchmarks.load [NAME…] [--scale 1.0] [--json]
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tests.benchmarks.load.rows import Row, machine
 
-NAMES = ("startup", "attach", "sends", "memory", "delay", "growth")
+NAMES = ("startup", "dispatch", "attach", "sends", "memory", "delay", "growth")
 
 
 def main() -> None:
