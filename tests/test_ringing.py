@@ -19,7 +19,10 @@ def app_of(url: str):
 
 
 def test_all_of_a_lot_stands_in_the_queue(redis_url: str):
-    tasks._ring_all(app_of(redis_url), tasks.POLL, CALLS)
+    app = app_of(redis_url)
+    assert tasks._waiting(app) == 0
+    tasks._ring_all(app, tasks.POLL, CALLS)
+    assert tasks._waiting(app) == len(CALLS)
     with redis.Redis.from_url(redis_url) as server:
         assert server.llen("bounce:bounce") == len(CALLS)
         server.delete("bounce:bounce")

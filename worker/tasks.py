@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from celery import Celery, Task
-from kombu.exceptions import BatchPublishError, ChannelError, OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError
 
 from worker import pipeline, schedule
 from worker.pipeline import Context
@@ -89,10 +89,11 @@ def _waiting(app: Celery) -> int:
     """Return how many tasks stand in the queue."""
     try:
         with app.producer_pool.acquire(block=True) as producer:
-            queue = producer.channel.queue_declare(app.conf.task_default_queue, passive=True)
+            # Not `passive`: kombu (5.7) then looks for the queue without the prefix of its name, and finds none.
+            queue = producer.channel.queue_declare(app.conf.task_default_queue)
             return int(queue.message_count)
-    except (ChannelError, OperationalError):
-        return 0  # an empty queue doesn't exist; and whether a broker is there, enqueueing shows
+    except OperationalError:
+        return 0  # whether a broker is there, enqueueing shows
 
 
 def run_courier(

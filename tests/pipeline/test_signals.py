@@ -71,6 +71,8 @@ def test_a_poll_that_never_ended_is_counted_when_its_inbox_is_due_again(world: W
     assert pipeline.claim_due(world.context) == []
     assert told == []
     world.now += timedelta(minutes=10)
+    assert list(pipeline.claims(world.context, 0)) == [], "the queue is full"
+    assert told == [signals.LeaseExpired(inboxes=1)]
     assert len(pipeline.claim_due(world.context)) == 1
     assert told == [signals.LeaseExpired(inboxes=1)]
 

@@ -31,18 +31,21 @@ class _Lot:
 def claims(context: Context, room: int) -> Iterator[list[tuple[str, int]]]:
     """Take inboxes that are due, `room` at the most; yield (inbox, fencing token) in lots as they are taken.
 
+    Where there is no room leases that ran out are dropped all the same: they are told of while workers are stuck.
     Each lot goes on in time where the one before ended, for at the front stand those that are being read.
     """
     since: datetime | None = None
-    while room > 0:
-        lot = _claim_lot(context, min(room, AT_ONCE), since)
+    while True:
+        lot = _claim_lot(context, max(min(room, AT_ONCE), 0), since)
         if lot.lapsed:
             context.tell(signals.LeaseExpired(inboxes=lot.lapsed))
         if not lot.taken:
             return
+        yield lot.taken
         room -= len(lot.taken)
         since = lot.since
-        yield lot.taken
+        if room <= 0:
+            return
 
 
 def claim_due(context: Context, limit: int = AT_ONCE) -> list[tuple[str, int]]:

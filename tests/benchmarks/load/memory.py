@@ -43,16 +43,16 @@ def _many(folder: Path, messages: int) -> Iterator[Row]:
 
 
 def _run(folder: Path, messages: int) -> None:
-    """Read a Maildir of many messages in this process, and print its size after each part of them."""
+    """Read many messages in this process, each part of them in an inbox of its own, and print its size after each."""
     from worker import config, pipeline, wiring
 
     context = wiring.make_context(config.read())
     places.register(context, range(messages // NOTICES_IN))
-    mail = folder / "mail"
-    places.fill_maildir(mail, [])
-    inbox = places.add_maildir_inbox(context, mail)
     part = messages // PARTS
     for start in range(0, messages, part):
+        mail = folder / f"mail-{start}"
+        places.fill_maildir(mail, [])
+        inbox = places.add_maildir_inbox(context, mail, f"inbox-{start}")
         for number in range(start, start + part):
             raw = places.notice(number // NOTICES_IN) if number % NOTICES_IN == 0 else ordinary(number)
             (mail / "new" / f"{1_700_000_000 + number}.mail").write_bytes(raw)
