@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tests.benchmarks.load.rows import Row, machine
 
-NAMES = ("startup", "attach", "sends", "memory", "delay", "growth")
+NAMES = ("startup", "attach", "sends", "memory", "delay", "growth", "retention", "partitions")
 
 
 def main() -> None:
