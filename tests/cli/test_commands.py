@@ -1,7 +1,6 @@
 """The command line's contract, run as an operator runs it."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,26 +75,6 @@ def test_running_it_twice_changes_nothing(cli: Deployment, maildir: Path):
     cli.register([send()])
     cli.command("poll", "--once")
     assert cli.rows("timeline", "--all") == before
-
-
-def test_a_bounce_whose_send_has_become_too_old_is_shown_and_lifted(cli: Deployment, maildir: Path):
-    add(cli, maildir)
-    old = send() | {"sent_at": (datetime.now(UTC) - timedelta(days=60)).isoformat()}
-    cli.register([old])
-    cli.command("poll", "--once")
-    before = cli.rows("timeline", "--all")
-    cli.environment["BOUNCE_WORKER_SENDS_DAYS"] = "30"
-    cli.command("poll", "--once")
-    assert cli.rows("timeline", "--all") == before
-    said = cli.command("sends", "import", "-", input=json.dumps(old), code=1)
-    assert "sends are kept for 30 days" in said
-    assert "send-1@crm.example" in cli.command("bounces", "show", before[0]["id"][:6])
-    cli.command("bounces", "unbounce", "bob@customer.example", "-a", "acme", "--by", "ann", "--why", "he called")
-    (entry,) = cli.rows("timeline", "--all")
-    assert entry["ended_by"] == "unbounced"
-    held = json.loads(cli.output("contact", "export", "bob@customer.example", "-a", "acme"))["held"]
-    assert "bounces" in held
-    assert not held.keys() & {"sends", "send_recipients"}
 
 
 def test_run_hosts_a_real_celery_worker_and_ends_when_idle(cli: Deployment, maildir: Path):

@@ -1,16 +1,18 @@
 """Sends go when they are too old to be answered; what came of them stays, and goes on working without them."""
 
+import logging
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from celery import Celery
 
 from tests.fakes.notices import NOW, dsn
 from tests.fakes.sends import SENT_AT, sent
 from tests.fakes.world import World
 from tests.pipeline.test_matching import separate_notice
-from worker import admin, decisions, people, pipeline
+from worker import admin, decisions, people, pipeline, tasks
 from worker.admin import AdminProblem
 from worker.config import SENDS_DAYS
 from worker.match import WINDOW
@@ -57,6 +59,17 @@ def test_a_send_goes_with_its_recipients_and_keys_and_not_a_moment_before(world:
     assert pipeline.drop_sends(world.context) == 1
     assert rows(world, *OF_SENDS) == [1, 1, 1]
     assert [each.id for each in admin.all_sends(world.context, None)] == ["s-2"]
+
+
+def test_the_sweep_that_is_enqueued_drops_them_and_says_how_many(world: World, caplog: pytest.LogCaptureFixture):
+    pipeline.register(world.context, [sent(1), sent(2)])
+    world.now = SENT_AT + KEPT + SECOND
+    app = Celery("test", broker="memory://", set_as_current=False)
+    tasks.register(app, lambda: world.context)
+    with caplog.at_level(logging.INFO):
+        app.tasks[tasks.SWEEP]()
+    assert rows(world, *OF_SENDS) == [0, 0, 0]
+    assert [each.sends for each in caplog.records if each.msg == "sends.dropped"] == [2]
 
 
 def test_of_two_accounts_sends_of_one_id_each_goes_in_its_time(world: World):
@@ -187,9 +200,8 @@ def test_nothing_looks_for_a_send_any_more_when_it_goes():
 
 
 @pytest.mark.live
+@pytest.mark.parametrize("world", ["postgresql"], indirect=True)  # SQLite has one writer anyway
 def test_what_somebody_else_holds_is_left_for_the_next_turn(world: World):
-    if world.context.engine.dialect.name == "sqlite":
-        pytest.skip("SQLite has one writer")
     pipeline.register(world.context, [sent(1), sent(2)])
     world.now = SENT_AT + KEPT + SECOND
     with writing(world.context.engine) as other:
