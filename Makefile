@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: help demo test lint unit chaos bench load budget fuzz audit pins setup servers mail clean
+.PHONY: help demo test lint unit chaos bench rivals budget fuzz audit pins setup servers mail clean
 
 help:
 	@echo "make demo   run the main job on real notices and show the result (no server, no root)"
@@ -14,8 +14,8 @@ help:
 	@echo "make lint   format, lint, types and doors only"
 	@echo "make unit   the tests that need no server"
 	@echo "make chaos  a long run of faults on a whole deployment; SEED= FAULTS=1000 NOTICES=10000 ARGS=--json"
-	@echo "make bench  speed beside other programs; CORPUS=folder for another labelled corpus"
-	@echo "make load   inboxes dispatched, bounces attached, sends registered, memory, delay, growth, on real servers; ARGS='attach --json'"
+	@echo "make bench  how much the whole worker does, in one table, on real servers (half an hour); ARGS='attach --json' for a part"
+	@echo "make rivals speed beside other programs; CORPUS=folder for another labelled corpus"
 	@echo "make budget what reading an inbox costs: round trips and bytes, on a real server"
 	@echo "make audit  known vulnerabilities of what is installed; make pins renews versions and hashes (UPGRADE=--upgrade)"
 	@echo "make fuzz   coverage-guided fuzzing for SECONDS (a minute); from atheris, installed on first use"
@@ -52,8 +52,7 @@ unit: setup
 test: setup servers lint
 	$(BIN)/python -m pytest
 
-# What the whole worker does, on real servers; some fifteen minutes.
-load: setup servers
+bench: setup servers
 	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks.load $(ARGS)
 
 chaos: setup servers

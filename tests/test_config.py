@@ -70,3 +70,17 @@ def test_logs_are_of_info_unless_otherwise_said(tmp_path: Path):
     assert read(tmp_path).log_level == logging.INFO
     assert read(tmp_path, BOUNCE_WORKER_LOG_LEVEL="Debug").log_level == logging.DEBUG
     assert (read(tmp_path).log_as_json, read(tmp_path, BOUNCE_WORKER_LOG="text").log_as_json) == (None, False)
+
+
+@pytest.mark.parametrize(("text", "days"), [("", 400), ("30", 30), ("3650", 3650), ("0", None)])
+def test_for_how_long_sends_are_kept(tmp_path: Path, text: str, days: int | None):
+    kept = read(tmp_path, BOUNCE_WORKER_SENDS_DAYS=text).keep_sends
+    assert (kept.days if kept else None) == days
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("29", "use at least 30"), ("-1", "whole days"), ("a year", "whole days"), ("3651", "3650")]
+)
+def test_sends_that_would_go_too_soon_or_never_are_refused(tmp_path: Path, text: str, words: str):
+    with pytest.raises(ConfigProblem, match=words):
+        read(tmp_path, BOUNCE_WORKER_SENDS_DAYS=text)

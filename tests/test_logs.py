@@ -20,7 +20,7 @@ CANARY = "bob@customer.example"
 FIELDS = {
     *("inbox", "notice", "correlation_id", "report", "event_id", "webhook", "task", "refused", "error", "seconds"),
     *("provider", "outcome", "messages", "found", "inboxes", "state", "kind", "detector", "type", "reason", "fault"),
-    *("matched_by", "rule", "attempt", "work", "calls"),
+    *("matched_by", "rule", "attempt", "work", "calls", "sends"),
 }
 """Every field that a log line of ours may have: ids, names of states and of our own rules, and figures."""
 ALL_SIGNALS = signals.Signal.__subclasses__()

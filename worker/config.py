@@ -24,6 +24,7 @@ VARIABLES: Final = {
     "BOUNCE_WORKER_DATABASE_POOL": "database connections that a process keeps; twice as many at most (default: 5)",
     "BOUNCE_WORKER_ALLOW_HOSTS": "hosts and networks of your own that tenants' inboxes may be on, separated by commas",
     "BOUNCE_WORKER_RAW_DAYS": "days for which matched notices are kept, encrypted, for reclassify (default: 30)",
+    "BOUNCE_WORKER_SENDS_DAYS": "days for which registered sends are kept; 0 for ever (default: 400)",
     "BOUNCE_WORKER_RULES": "your own rule files, read before ours, separated by colons",
     "BOUNCE_WORKER_PUBLIC_URL": "where the internet reaches `web`: https://bounces.acme.example (default: nowhere)",
     "BOUNCE_WORKER_GMAIL_TOPIC": "Pub/Sub topic that Gmail tells of new mail: projects/NAME/topics/NAME",
@@ -45,6 +46,8 @@ LEVELS: Final = {name: logging.getLevelNamesMapping()[name.upper()] for name in 
 
 TOPIC: Final = re.compile(r"projects/[^/\s]+/topics/[^/\s]+")
 MEMORY_BROKER: Final = "memory://"
+SENDS_DAYS: Final = 30
+"""Sends are kept for so long at least."""
 
 
 class ConfigProblem(Exception):
@@ -65,6 +68,7 @@ class Settings:
     rule_files: tuple[Path, ...] = ()
     guard: Guard = field(default_factory=Guard)
     keep_raw: timedelta | None = timedelta(days=30)
+    keep_sends: timedelta | None = timedelta(days=400)
     public_url: str | None = None
     gmail_topic: str | None = None
     gmail_pusher: str | None = None
@@ -131,6 +135,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         rule_files=tuple(Path(p) for p in (environment.get("BOUNCE_WORKER_RULES") or "").split(":") if p),
         guard=_guard(environment.get("BOUNCE_WORKER_ALLOW_HOSTS") or ""),
         keep_raw=timedelta(days=int(raw_days)) if int(raw_days) else None,
+        keep_sends=_keep_sends(environment.get("BOUNCE_WORKER_SENDS_DAYS") or "400"),
         public_url=public_url,
         gmail_topic=topic,
         gmail_pusher=pusher,
@@ -191,6 +196,19 @@ def _whole(environment: Mapping[str, str], name: str, default: int, what: str, m
     if not given.isdecimal() or not 1 <= int(given) <= most:
         raise ConfigProblem(f"{name} is {given!r}: use {what} from 1 to {most}.")
     return int(given)
+
+
+def _keep_sends(text: str) -> timedelta | None:
+    if not text.isdecimal() or int(text) > 3_650:
+        raise ConfigProblem(
+            f"BOUNCE_WORKER_SENDS_DAYS is {text!r}: use whole days, at most 3650; 0 keeps sends for ever."
+        )
+    if 0 < int(text) < SENDS_DAYS:
+        raise ConfigProblem(
+            f"BOUNCE_WORKER_SENDS_DAYS is {text}: use at least {SENDS_DAYS}, or 0 to keep sends for ever. Servers retry"
+            " for days, people are away for weeks, and a notice that answers a dropped send can't be matched any more."
+        )
+    return timedelta(days=int(text)) if int(text) else None
 
 
 def _limits(text: str) -> Limits:

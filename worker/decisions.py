@@ -192,6 +192,8 @@ def _meant(
     if send is not None:
         candidates = [each for each in candidates if each["send_id"] == send] or [{"send_id": send}]
     emails = sends.load(connection, account, {each["send_id"] for each in candidates})
+    if not emails:
+        raise AdminProblem("The emails that may be meant are not known any more: decline the entry, or name another.")
     wanted = contact or candidates[0].get("contact_id")
     for each in candidates:
         email = emails.get(each["send_id"])

@@ -12,7 +12,7 @@ from worker.detect import detect
 from worker.domain import Bounce, Fact, FactKind
 from worker.judge import VERDICT_KINDS
 from worker.pipeline import Context
-from worker.store import accounts, bounces, facts, folding, inboxes, ledger, raw, reviews
+from worker.store import accounts, bounces, facts, folding, inboxes, ledger, raw, reviews, sends
 from worker.store.database import reading
 from worker.store.notices import Notice
 
@@ -74,7 +74,8 @@ def _judge_again(context: Context, connection: Connection, account: str, kept: S
     # A person's word about a report stands, whatever the rules think of it by now.
     declined = reviews.declined(connection, account, [each.report_id for each in kept])
     decided = declined | {report for report, own in known.items() if any(map(_is_a_persons, own))}
-    open_ones = [each for each in kept if each.report_id not in decided]
+    settled = decided | _of_dropped_sends(connection, account, known)
+    open_ones = [each for each in kept if each.report_id not in settled]
     read = [one for each in open_ones if (one := _read(context, connection, each)) is not None]
     chosen, policies = accounts.rules(connection, account), inboxes.policies(connection, account)
     new: list[Fact] = []
@@ -99,6 +100,13 @@ def _by_report(found: Sequence[Fact]) -> dict[str, list[Fact]]:
         report = reports.get(fact.about or "", fact.about)
         known.setdefault(report or "", []).append(fact)
     return known
+
+
+def _of_dropped_sends(connection: Connection, account: str, known: Mapping[str, Sequence[Fact]]) -> set[str]:
+    """Return the reports that were attached to sends which are gone: judged again, they would answer nothing."""
+    named = {report: {fact.bounce.send_id for fact in own if fact.bounce is not None} for report, own in known.items()}
+    there = sends.load(connection, account, set().union(*named.values())).keys()
+    return {report for report, ids in named.items() if not ids <= there}
 
 
 def _read(context: Context, connection: Connection, kept: raw.RawNotice) -> ledger.Read | None:

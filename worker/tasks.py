@@ -43,6 +43,7 @@ def register(app: Celery, context: Callable[[], Context]) -> None:
         for inbox_id, batches in pipeline.sweep(context()).items():
             for batch in batches:
                 _ring(app, PROCESS, inbox_id, batch)
+        pipeline.drop_sends(context())
 
     @app.task(name=DOORBELLS)  # type: ignore[untyped-decorator]
     def renew_doorbells() -> None:

@@ -70,6 +70,7 @@ def make_context(settings: config.Settings) -> Context:
         poll_longest=settings.poll_longest,
         limits=settings.limits,
         keep_raw=settings.keep_raw,
+        keep_sends=settings.keep_sends,
         tell=_teller(settings),
         span=traces.span(),
     )

@@ -34,7 +34,7 @@ class Measured:
     attached: float = 450
     dispatched: float = 1_400
     registered: float = 5_000
-    bytes_a_send: float = 560
+    bytes_a_send: float = 640
     bytes_a_bounce: float = 16_000
 
 

@@ -53,6 +53,7 @@ def main() -> None:
     environment = {
         **os.environ,
         "BOUNCE_WORKER_DATA": str(DATA / "worker"),
+        "BOUNCE_WORKER_SENDS_DAYS": "0",  # the notices are real and their emails may be old
         "COLUMNS": os.environ.get("COLUMNS", "118"),
     }
     for variable in ("DATABASE_URL", "REDIS_URL", "BOUNCE_WORKER_KEYS", "BOUNCE_WORKER_CRM_TASK"):

@@ -60,6 +60,7 @@ class World:
         for inbox_id, batches in pipeline.sweep(self.context).items():
             for batch in batches:
                 self._process(inbox_id, batch, counts)
+        pipeline.drop_sends(self.context)
         while pipeline.notify(self.context):
             pass
         return counts

@@ -167,6 +167,17 @@ def test_the_database_says_which_programs_may_work_on_it(engine: Engine):
     assert schema.COMPATIBLE_FROM in REVISIONS
 
 
+def test_indexes_that_were_built_beforehand_are_left_as_they_are(engine: Engine):
+    to(engine, "0012")
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE INDEX sends_age ON sends (sent_at)"))
+        connection.execute(sa.text("CREATE INDEX send_keys_send ON send_keys (account, send_id)"))
+    migrate(engine)
+    migrate_back(engine, "0012")
+    with engine.connect() as connection:
+        assert "sends_age" not in {each["name"] for each in sa.inspect(connection).get_indexes("sends")}
+
+
 @pytest.mark.live
 def test_a_migration_that_meets_a_reader_gives_up_soon_instead_of_stopping_everybody(postgres_url: str, monkeypatch):
     monkeypatch.setattr(database, "LOCK_TIMEOUT_MS", 50)

@@ -1,5 +1,6 @@
 """The API's routes, each as the CRM uses it, over a world in which Bob bounced and a notice is a matter of doubt."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from tests.fakes.notices import dsn
 from tests.fakes.world import World
 from tests.pipeline.test_matching import separate_notice
 from tests.web.api import make_client, send
+from worker import admin
 from worker.contract import Entry, ReviewEntry
 
 BOB, CLEO = "bob@customer.example", "cleo@customer.example"
@@ -52,6 +54,20 @@ def test_a_position_that_nobody_gave_is_refused(api: TestClient, after: str):
         answer = api.get(path, params={"after": after})
         assert answer.status_code == 400, (path, answer.text)
         assert "`next` of an earlier answer" in answer.json()["detail"]
+
+
+def test_bounces_whose_sends_have_become_too_old_are_shown_and_lifted(api: TestClient, world: World):
+    before = ok(api.get("/v1/bounces"))
+    world.context = replace(world.context, keep_sends=timedelta(days=30))
+    world.now += timedelta(days=31)
+    world.work()
+    later = make_client(world)
+    assert admin.all_sends(world.context, "acme") == []
+    assert ok(later.get("/v1/bounces")) == before
+    (entry,) = ok(later.get("/v1/contacts/c-1/timeline"))["data"]
+    assert ok(later.get(f"/v1/bounces/{entry['id']}")) == entry
+    ok(later.post("/v1/unbounces", json={"address": BOB, "by": "ann", "why": "he called"}), 201)
+    assert ok(later.get(f"/v1/bounces/{entry['id']}"))["ended_by"] == "unbounced"
 
 
 def test_a_contact_has_a_timeline_and_an_unknown_one_an_empty_one(api: TestClient):

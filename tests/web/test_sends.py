@@ -127,3 +127,11 @@ def test_bodies_that_are_no_sends(api: TestClient, body, kind, status):
     if status != 200:
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json()["status"] == status
+
+
+def test_a_send_that_is_too_old_is_refused_and_the_others_are_kept(api: TestClient):
+    answer = register(api, send(1), send(2, sent_at="2021-01-01T00:00:00Z"))
+    assert answer["registered"] == 1
+    (refused,) = answer["refused"]
+    assert (refused["row"], refused["id"]) == (1, "s-2")
+    assert "sends are kept for 400 days" in refused["why"]

@@ -247,6 +247,7 @@ def _poll_all(context: "Context", chosen: "list[Inbox]") -> int:
     for inbox_id, batches in pipeline.sweep(context).items():
         for batch in batches:
             counts.update(pipeline.process(context, inbox_id, batch, "command line"))
+    pipeline.drop_sends(context)
     _summary(len(chosen), messages, counts, pipeline.carry(context), failed)
     return failed
 

@@ -7,6 +7,7 @@
     notify      after the commit: outbox rows to the CRM's queue
     webhooks    and, numbered for the feed, to webhooks
     doorbells   providers that call us when mail has come; a call only makes an inbox due
+    retention   sends that are too old to be answered go, in lots
     register    what the CRM sent; makes the unmatched notices that name it pending again
 
 Only this room opens the transactions of that way. Each step may be run twice: the second run changes nothing. No
@@ -20,6 +21,7 @@ from worker.pipeline.notify import notify
 from worker.pipeline.poll import Polled, poll
 from worker.pipeline.process import process
 from worker.pipeline.register import Refused, Registered, idle, register, sweep, take, take_message
+from worker.pipeline.retention import drop_sends
 from worker.pipeline.webhooks import call_webhooks, carry, number_events, test_webhook
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "claim",
     "claim_due",
     "claims",
+    "drop_sends",
     "gmail_called",
     "graph_called",
     "idle",

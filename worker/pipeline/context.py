@@ -50,6 +50,8 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     keep_raw: timedelta | None = timedelta(days=30)
     """For how long matched notices are kept, encrypted, to be judged again; None for not at all."""
+    keep_sends: timedelta | None = timedelta(days=400)
+    """For how long sends are kept, from when they were sent; None for ever."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     chance: Random = field(default_factory=Random)
     tell: signals.Tell = signals.silent

@@ -97,7 +97,7 @@ def _read(context: Context, given: object, account: str | None) -> SentEmail:
 
 
 def register(context: Context, batch: Sequence[SentEmail]) -> Registered:
-    """Keep what the CRM has sent. A repeat adds what was missing; one that contradicts what is known is refused."""
+    """Keep what the CRM has sent. A repeat adds what was missing; what contradicts it or is too old is refused."""
     done = Registered()
     for start in range(0, len(batch), SENDS_AT_ONCE):
         part = batch[start : start + SENDS_AT_ONCE]
@@ -127,7 +127,7 @@ def _look_sooner(context: Context, batch: Sequence[SentEmail]) -> None:
 def _register(context: Context, batch: Sequence[SentEmail], first_row: int) -> Registered:
     now = context.now()
     with writing(context.engine) as connection:
-        kept, refused = _without_contradictions(sends.known(connection, batch), batch, first_row)
+        kept, refused = _told_apart(sends.known(connection, batch), batch, first_row, now, context.keep_sends)
         sends.register(connection, kept, context.digest, now)
         lookups.want(connection, [send for send in kept if send.message_id is None], now)
         requeued = notices.requeue_for(connection, kept, context.digest, now)
@@ -140,21 +140,41 @@ def _register(context: Context, batch: Sequence[SentEmail], first_row: int) -> R
     )
 
 
-def _without_contradictions(
-    known: Mapping[tuple[str, str], SentEmail], batch: Sequence[SentEmail], first_row: int
+def _told_apart(
+    known: Mapping[tuple[str, str], SentEmail],
+    batch: Sequence[SentEmail],
+    first_row: int,
+    now: datetime,
+    keep: timedelta | None,
 ) -> tuple[list[SentEmail], list[Refused]]:
+    """Return what can be registered, and of the others why not."""
     seen = dict(known)
     kept: list[SentEmail] = []
     refused: list[Refused] = []
     for row, send in enumerate(batch, first_row):
         before = seen.get((send.account, send.id))
-        if before is not None and (fields := before.contradicted_by(send)):
-            why = f"It was registered before with another {', '.join(fields)}: an id stands for one email."
+        if why := _too_old(send, now, keep) or _contradiction(send, before):
             refused.append(Refused(row=row, id=send.id, why=why))
             continue
         seen[send.account, send.id] = send if before is None else before.completed_by(send)
         kept.append(send)
     return kept, refused
+
+
+def _too_old(send: SentEmail, now: datetime, keep: timedelta | None) -> str | None:
+    """Say so of a send that the next sweep would drop: to take it in silence would promise what can't be kept."""
+    if keep is None or send.sent_at >= now - keep:
+        return None
+    return (
+        f"It was sent on {send.sent_at:%Y-%m-%d}, and sends are kept for {keep.days} days (BOUNCE_WORKER_SENDS_DAYS)."
+    )
+
+
+def _contradiction(send: SentEmail, before: SentEmail | None) -> str | None:
+    fields = before.contradicted_by(send) if before else []
+    if not fields:
+        return None
+    return f"It was registered before with another {', '.join(fields)}: an id stands for one email."
 
 
 def take_message(context: Context, rows: Sequence[object], message_id: str) -> Registered:

@@ -1,4 +1,4 @@
-"""How long rows are kept that nothing needs any more, by table. Bounces and sends stay until they are forgotten."""
+"""How long rows are kept that nothing needs any more, by table. Bounces stay until they are forgotten."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,11 +7,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from worker.store.database import locked
 from worker.store.notices import NoticeState
-from worker.store.schema import incidents, notices, outbox, review, sign_ins
+from worker.store.schema import incidents, notices, outbox, review, send_keys, send_recipients, sends, sign_ins
 
 AT_ONCE: Final = 1_000
-"""Rows of a table that one sweep drops: a long delete would hold up whoever writes."""
+"""Rows of a table that one transaction drops: a long delete would hold up whoever writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +45,18 @@ def drop_old(connection: Connection, now: datetime) -> dict[str, int]:
             connection.execute(sa.delete(rule.table).where(sa.tuple_(*key).in_(found)))
             gone[rule.table.name] = len(found)
     return gone
+
+
+def drop_sends(connection: Connection, before: datetime) -> int:
+    """Drop the oldest of the sends from before a moment, with their recipients and keys; return how many.
+
+    One that somebody else holds is left for the next turn, so that several sweeps don't wait for each other.
+    """
+    old = sa.select(sends.c.account, sends.c.id).where(sends.c.sent_at < before).order_by(sends.c.sent_at)
+    found = sorted(tuple(row) for row in connection.execute(locked(old.limit(AT_ONCE), skip=True)))
+    rows = [{"of": account, "send": name} for account, name in found]
+    if rows:
+        for name in (send_keys.c.send_id, send_recipients.c.send_id, sends.c.id):
+            mine = name.table.c.account == sa.bindparam("of"), name == sa.bindparam("send")
+            connection.execute(sa.delete(name.table).where(*mine), rows)
+    return len(rows)

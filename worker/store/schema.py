@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.domain import storable
 
-HEAD: Final = "0012"
+HEAD: Final = "0013"
 """The newest migration; the database is brought to it before anything else is done."""
 COMPATIBLE_FROM: Final = "0011"
 """The oldest code, named by its own `HEAD`, that works on a database at ours: old and new workers run side by side."""
@@ -213,6 +213,7 @@ sends = sa.Table(
     _maybe("sender"),
     sa.Column("registered_at", Moment, nullable=False),
     sa.Index("sends_inbox", "account", "inbox", "sent_at"),
+    sa.Index("sends_age", "sent_at"),
 )
 
 send_recipients = sa.Table(
@@ -233,6 +234,7 @@ send_keys = sa.Table(
     _text("account", primary_key=True),
     sa.Column("digest", sa.LargeBinary, primary_key=True),
     _text("send_id", primary_key=True),
+    sa.Index("send_keys_send", "account", "send_id"),
 )
 
 sent_lookups = sa.Table(

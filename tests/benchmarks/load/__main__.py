@@ -12,7 +12,9 @@ from rich.table import Table
 
 from tests.benchmarks.load.rows import Row, machine
 
-NAMES = ("startup", "dispatch", "attach", "sends", "memory", "delay", "growth")
+NAMES = (
+    "detect", "startup", "dispatch", "attach", "sends", "memory", "delay", "growth", "retention", "partitions"
+)  # fmt: skip
 
 
 def main() -> None:

@@ -74,7 +74,8 @@ def router(context: Callable[[], Context], may: May) -> APIRouter:
         """Register up to 10,000 sends, one JSON object a line.
 
         A repeat of an id adds what was missing. What is right is kept; what isn't is listed under `refused`, with its
-        row (from 0) and why: one that can't be read, or that contradicts what was registered under its id.
+        row (from 0) and why: one that can't be read, that contradicts what was registered under its id, or that is
+        older than sends are kept.
         """
         done = pipeline.Registered()
         chunk: list[tuple[int, object]] = []
