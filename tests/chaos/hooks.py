@@ -17,6 +17,7 @@ from tests.chaos import points
 from tests.chaos.clock import Clock
 from tests.chaos.orders import Orders, carry_out
 from worker import tasks, wiring
+from worker.crm_intake import Intake
 from worker.pipeline import Context
 
 
@@ -46,6 +47,7 @@ class Hooks:
         self._at_sends()
         self._at_acknowledgements()
         self._at_calls()
+        self._at_the_crms_queue()
 
     def _at_commits(self) -> None:
         commit = DefaultDialect.do_commit
@@ -84,6 +86,11 @@ class Hooks:
         webhooks.headers_of = lambda event_id, body, secrets, _now: headers(event_id, body, secrets, datetime.now(UTC))
         make = wiring.make_context
         wiring.make_context = lambda settings: self._hooked(make(settings))
+
+    def _at_the_crms_queue(self) -> None:
+        for name in points.INTAKE:
+            verb = name.partition(".")[2]
+            setattr(Intake, verb, self._called(name, getattr(Intake, verb)))
 
     def _hooked(self, context: Context) -> Context:
         deliver = self._called("crm.deliver", context.deliver) if context.deliver else None

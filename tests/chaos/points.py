@@ -19,6 +19,8 @@ RINGERS: Final = frozenset({"_ring", "_ring_all"})
 MOMENTS: Final = ("before", "after")
 OUTSIDE: Final = ("webhook.call", "crm.deliver")
 """Calls to the outside that aren't a connector's: see `tests.chaos.hooks`."""
+INTAKE: Final = ("intake._take", "intake._done", "intake._put_back")
+"""What the intake does to the CRM's queue on Redis."""
 
 NOT_ON_THE_WAY: Final = {
     "access": "a person makes keys",
@@ -91,13 +93,14 @@ def _sends() -> Iterator[str]:
 
 
 def _acks() -> Iterator[str]:
-    for path in (WORKER / "tasks.py", WORKER / "crm_intake.py"):
-        constants = _constants(path)
-        for function in _functions(path):
-            for decorator in function.decorator_list:
-                if isinstance(decorator, ast.Call) and _name(decorator.func) == "task":
-                    named = next(keyword.value for keyword in decorator.keywords if keyword.arg == "name")
-                    yield f"ack.{short(constants[named.id])}"
+    path = WORKER / "tasks.py"
+    constants = _constants(path)
+    for function in _functions(path):
+        for decorator in function.decorator_list:
+            if isinstance(decorator, ast.Call) and _name(decorator.func) == "task":
+                named = next(keyword.value for keyword in decorator.keywords if keyword.arg == "name")
+                yield f"ack.{short(constants[named.id])}"
+    yield from INTAKE
 
 
 def _connector_calls() -> list[str]:

@@ -14,7 +14,7 @@ from tests.chaos import planted
 from tests.chaos.clock import Clock
 from tests.chaos.hooks import Hooks
 from tests.chaos.orders import Orders
-from worker import app, tasks
+from worker import app, crm_intake, tasks
 from worker.cli import main
 from worker.notify import webhook
 
@@ -23,6 +23,7 @@ PLANT = "CHAOS_PLANT"
 
 
 def shorten() -> None:
+    crm_intake.SOCKET["socket_timeout"] = 4
     app.REDIS["broker_transport_options"] |= {
         "visibility_timeout": 15, "unacked_restore_interval": 2, "socket_timeout": 4, "health_check_interval": 3
     }  # fmt: skip

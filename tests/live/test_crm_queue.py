@@ -6,10 +6,11 @@ The CRM's side is a plain Celery application on a real Redis: it imports nothing
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -17,10 +18,13 @@ from celery import Celery
 from psycopg import sql
 from redis import Redis
 
+from tests.chaos.proxy import Proxy
 from tests.fakes.notices import dsn
 from tests.live.deployment import Deployment
 from tests.live.own_redis import OwnRedis
-from worker.app import VISIBILITY_SECONDS
+from worker.admin import AdminProblem
+from worker.config import ConfigProblem
+from worker.crm_intake import Intake
 from worker.store import outbox, sends
 from worker.store.database import open_engine, reading
 
@@ -28,6 +32,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 
 REGISTER = "bounce_worker.register_sends"
 SENDS = "bounce-sends"
+TAKEN = "bounce-sends.taken"
 
 
 @pytest.fixture
@@ -171,7 +176,7 @@ def test_a_pickle_is_refused_unopened_and_the_next_message_taken(
     register(crm, send(1))
     deployment.start("intake")
     deployment.until(lambda: registered(database) == ["s-1"], "the message after the pickle")
-    assert "ContentDisallowed" in deployment.logs()
+    assert "It isn't JSON" in deployment.logs()
     assert not canary.exists()
 
 
@@ -210,13 +215,54 @@ def test_a_message_that_a_killed_intake_held_is_taken_again(
         held.execute("BEGIN IMMEDIATE")  # so that the intake stands in the middle of the next message
         with Redis.from_url(broker) as redis:
             register(crm, send(2))
-            deployment.until(lambda: redis.llen(SENDS) == 0 and redis.hlen("unacked") == 1, "the message is taken")
+            deployment.until(lambda: redis.llen(SENDS) == 0 and redis.llen(TAKEN) == 1, "the message is taken")
             deployment.kill(first)
             held.execute("ROLLBACK")
             assert registered(database) == ["s-1"]
-            fifteen_minutes_pass(redis)
     deployment.start("intake")
     deployment.until(lambda: registered(database) == ["s-1", "s-2"], "the message is taken again")
+
+
+def test_a_message_whose_line_is_cut_on_its_way_to_us_is_taken_again(tmp_path: Path, broker: str, crm: Celery):
+    server, _, number = broker.removeprefix("redis://127.0.0.1:").partition("/")
+    with (
+        Proxy("crm", int(server)) as line,
+        Deployment(tmp_path, BOUNCE_WORKER_CRM_BROKER=f"redis://127.0.0.1:{line.port}/{number}") as deployment,
+    ):
+        deployment.command("inbox", "list")
+        database = f"sqlite:///{tmp_path / 'data/bounce-worker.sqlite3'}"
+        deployment.start("intake")
+        register(crm, send(1))
+        deployment.until(lambda: registered(database) == ["s-1"], "the intake works")
+        line.cut(after=400)  # what the broker says to an empty queue is a few bytes; a message is more
+        register(crm, *(send(number) for number in range(2, 30)))
+        deployment.until(lambda: "broker.unreachable" in deployment.logs(), "the line is dead")
+        deployment.until(lambda: len(registered(database)) == 29, "the message is taken again")
+
+
+def test_whatever_the_crm_has_celery_do_to_a_message_it_is_read(deployment: Deployment, crm: Celery, database: str):
+    crm.send_task(REGISTER, args=[[send(1)]], queue=SENDS, compression="gzip")
+    crm.send_task(REGISTER, args=[[send(2)]], queue=SENDS, priority=9)
+    crm.send_task(REGISTER, args=[[send(3)]], queue=SENDS, priority=3, countdown=60, expires=90)
+    deployment.start("intake")
+    deployment.until(lambda: registered(database) == ["s-1", "s-2", "s-3"], "all are registered")
+
+
+def test_a_message_that_we_fail_on_is_kept_apart_and_the_next_one_taken(broker: str, crm: Celery):
+    failures, stop = [RuntimeError("a fault of ours"), AdminProblem("another")], threading.Event()
+
+    def context() -> NoReturn:
+        if not failures:
+            stop.set()
+            raise ConfigProblem("The database is away.")
+        raise failures.pop()
+
+    for number in (1, 2, 3):
+        register(crm, send(number))
+    Intake(broker, SENDS, context).run(stop)
+    with Redis.from_url(broker) as redis:
+        left = (redis.llen(f"{SENDS}.failed"), redis.llen(SENDS), redis.llen(TAKEN))
+    assert left == (2, 0, 1), "two failed, and the third waits for the database"
 
 
 def test_an_intake_whose_broker_dies_under_it_goes_on_by_itself(tmp_path: Path, own_redis: OwnRedis):
@@ -235,19 +281,13 @@ def test_an_intake_whose_broker_dies_under_it_goes_on_by_itself(tmp_path: Path, 
         ):
             held.execute("BEGIN IMMEDIATE")  # so that the broker is gone when the next message should be acknowledged
             register(crm, send(2))
-            deployment.until(lambda: redis.llen(SENDS) == 0 and redis.hlen("unacked") == 1, "the message is taken")
+            deployment.until(lambda: redis.llen(SENDS) == 0 and redis.llen(TAKEN) == 1, "the message is taken")
             own_redis.stop()
             held.execute("ROLLBACK")
-        deployment.until(lambda: "Couldn't ack" in deployment.logs(), "it can't be acknowledged")
+        deployment.until(lambda: "broker.unreachable" in deployment.logs(), "it can't be acknowledged")
         own_redis.start()
         register(crm, send(3))
         deployment.until(lambda: registered(f"sqlite:///{database}") == ["s-1", "s-2", "s-3"], "the next is taken", 30)
-
-
-def fifteen_minutes_pass(redis: Redis) -> None:
-    """Date back when messages were taken: the broker hands them out again after its visibility timeout."""
-    for tag, taken_at in redis.zrange("unacked_index", 0, -1, withscores=True):
-        redis.zadd("unacked_index", {tag: taken_at - VISIBILITY_SECONDS})
 
 
 @contextmanager

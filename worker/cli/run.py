@@ -126,11 +126,8 @@ def worker(
 
 def intake(metrics: Metrics = None) -> None:
     """Take sends from the CRM's own task queue (BOUNCE_WORKER_CRM_BROKER); for a CRM that runs Celery and no HTTP."""
-    from worker.alive import LIMITS
-    from worker.cli.celery_worker import start_worker
     from worker.config import MEMORY_BROKER
-    from worker.crm_intake import make_intake
-    from worker.telemetry.pulse import Pulse
+    from worker.crm_intake import Intake
     from worker.wiring import lazy_context, make_context
 
     with told(), begin("intake", metrics) as process:
@@ -138,11 +135,12 @@ def intake(metrics: Metrics = None) -> None:
         broker = settings.crm_broker or settings.broker_url
         if broker == MEMORY_BROKER:
             fail("Set BOUNCE_WORKER_CRM_BROKER to the broker of the CRM's task queue.")
+        if not broker.startswith(("redis://", "rediss://")):
+            fail("Sends are taken from queues on Redis (redis://, rediss://). Beside another broker, use the HTTP API.")
         make_context(settings).engine.dispose()  # problems with database or keys show here
-        app = make_intake(broker, settings.sends_queue, lazy_context(settings))
         process.serve_metrics()
-        process.follow_tasks()
-        start_worker(app, "solo", besides=Pulse(app, process.mark, LIMITS["intake"]).queue)
+        intake = Intake(broker, settings.sends_queue, lazy_context(settings), process.mark.touch)
+        intake.run(_told_to_stop())
 
 
 def scheduler(metrics: Metrics = None) -> None:
@@ -158,14 +156,20 @@ def scheduler(metrics: Metrics = None) -> None:
         context = make_context(settings)
         process.serve_metrics(lambda: context)
         process.follow_tasks()
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+        stop = _told_to_stop()
         delivered = process.another_mark("courier").touch
         courier = threading.Thread(target=tasks.run_courier, args=(lambda: context, stop, delivered), daemon=True)
         courier.start()
         tasks.run_scheduler(make_app(settings), lambda: context, stop, process.mark.touch)
         courier.join(timeout=20)
+
+
+def _told_to_stop() -> threading.Event:
+    """Return what is set at SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def web(host: Host = "127.0.0.1", port: Port = 8000, metrics: Metrics = None) -> None:

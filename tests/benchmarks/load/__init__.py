@@ -1,5 +1,5 @@
-"""`make bench`, how much the whole worker does: mail read, inboxes dispatched, bounces attached, sends registered and found, memory, growth,
-delay, start-up; what retention and partitions bring.
+"""`make bench`, how much the whole worker does: mail read, inboxes dispatched, bounces attached, sends registered and
+found, memory, growth, delay, start-up; what retention and partitions bring.
 
     python -m tests.benchmarks.load [NAME…] [--scale 1.0] [--json]
 
