@@ -30,7 +30,6 @@ class Deployment:
             "BOUNCE_WORKER_DATA": str(folder / "data"),
             "BOUNCE_WORKER_KEYS": new_key(),
             "BOUNCE_WORKER_POLL_SECONDS": "1",
-            "BOUNCE_WORKER_SENDS_DAYS": "0",  # the sends of tests stay as old as they are
             "BOUNCE_WORKER_SENDS_DAYS": "0",  # the tests' sends have fixed dates, and the clock is the real one
             **environment,
         }
