@@ -50,7 +50,7 @@ unit: setup
 test: setup servers lint
 	$(BIN)/python -m pytest
 
-# What the whole worker does, on real servers; some fifteen minutes.
+# What the whole worker does, on real servers; some twenty minutes.
 load: setup servers
 	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks.load $(ARGS)
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/schedule.py
