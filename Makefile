@@ -52,6 +52,7 @@ unit: setup
 test: setup servers lint
 	$(BIN)/python -m pytest
 
+# What the whole worker does, on real servers; half an hour.
 bench: setup servers
 	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks.load $(ARGS)
 

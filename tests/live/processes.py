@@ -1,6 +1,7 @@
 """Starting and stopping throw-away servers."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,13 +14,21 @@ from pathlib import Path
 from typing import Any
 
 DIE_WITH_US = (setpriv, "--pdeathsig", "TERM", "--") if (setpriv := shutil.which("setpriv")) else ()
+CHANCE = random.SystemRandom()  # whoever seeds the other one would get the same ports again
 STOP_LIMIT = 10.0  # seconds that a server has to go by itself
 
 
 def free_ports(count: int) -> list[int]:
-    """Return free TCP ports of 127.0.0.1, all held at once so that they differ."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Return free TCP ports of 127.0.0.1, all held at once so that they differ.
+
+    None is of those that systems give to connections by themselves (RFC 6335: from 49152; Linux: from 32768): before it
+    was used, somebody's connection to somewhere could have it.
+    """
+    held: list[socket.socket] = []
     try:
+        while len(held) < count:
+            with suppress(OSError):
+                held.append(socket.create_server(("127.0.0.1", CHANCE.randrange(10_000, 32_000))))
         return [each.getsockname()[1] for each in held]
     finally:
         for each in held:
