@@ -127,7 +127,8 @@ def test_sends_are_taken_and_events_come_back_without_http(
     start_crm(deployment, broker)
     register(crm, send(1), send(2))
     deployment.until(lambda: registered(database) == ["s-1", "s-2"], "both sends registered")
-    (new / "1.notice").write_bytes(dsn())
+    (new.parent / "1.notice").write_bytes(dsn())
+    (new.parent / "1.notice").rename(new / "1.notice")  # whole at once, as a mail server delivers
     deployment.until(lambda: bool(events(deployment, "contact.excluded")), "the bounce in the CRM")
     (attached,) = events(deployment, "bounce.attached")
     assert (attached["contact_id"], attached["bounce"]["send_id"]) == ("c-1", "s-1")
