@@ -101,7 +101,7 @@ class Intake:
         try:
             message_id, sends = _read(raw)
         except NoMessage as problem:
-            log.warning("message.refused", extra={"why": str(problem)})
+            log.warning("message.refused", extra={"error": str(problem)})
             return True
         wait = 1.0
         while not stop.is_set():

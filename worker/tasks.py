@@ -27,25 +27,25 @@ COURIER_SECONDS: Final = 0.5
 def register(app: Celery, context: Callable[[], Context]) -> None:
     """Give `app` its tasks."""
 
-    @app.task(name=POLL)  # type: ignore[untyped-decorator]  # celery ships no types
+    @app.task(name=POLL, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
     def poll_inbox(inbox_id: str, lease_token: int) -> None:
         polled = pipeline.poll(context(), inbox_id, lease_token)
         for batch in pipeline.batches(polled.notice_ids):
             _ring(app, PROCESS, inbox_id, batch)
 
-    @app.task(name=PROCESS, bind=True)  # type: ignore[untyped-decorator]
+    @app.task(name=PROCESS, bind=True, shared=False)  # type: ignore[untyped-decorator]
     def process_reports(self: Task, inbox_id: str, notice_ids: list[int]) -> None:
         read_by = f"Celery task {self.request.id}"
         pipeline.process(context(), inbox_id, notice_ids, read_by)
 
-    @app.task(name=SWEEP)  # type: ignore[untyped-decorator]
+    @app.task(name=SWEEP, shared=False)  # type: ignore[untyped-decorator]
     def sweep() -> None:
         for inbox_id, batches in pipeline.sweep(context()).items():
             for batch in batches:
                 _ring(app, PROCESS, inbox_id, batch)
         pipeline.drop_sends(context())
 
-    @app.task(name=DOORBELLS)  # type: ignore[untyped-decorator]
+    @app.task(name=DOORBELLS, shared=False)  # type: ignore[untyped-decorator]
     def renew_doorbells() -> None:
         pipeline.renew_doorbells(context())
 

@@ -40,7 +40,7 @@ class Pulse:
         own = Queue(self.queue, auto_delete=True)  # type: ignore[no-untyped-call]  # gone with its consumer
         app.amqp.queues.add(own)
 
-        @app.task(name=BEAT)  # type: ignore[untyped-decorator]  # celery ships no types
+        @app.task(name=BEAT, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
         def beat() -> None:
             """Do nothing: that it was done leaves the mark (see `worker.telemetry.tasks`)."""
 
