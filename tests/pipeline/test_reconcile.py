@@ -22,8 +22,8 @@ def copy(
     return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode() + b"\r\nHello\r\n"
 
 
-def lie_in_sent(world: World, raw: bytes) -> None:
-    world.mailboxes["acme/alice"].sent_mail.append((raw, SENT_AT + timedelta(seconds=30)))
+def lie_in_sent(world: World, raw: bytes, after: timedelta = timedelta(seconds=30)) -> None:
+    world.mailboxes["acme/alice"].sent_mail.append((raw, SENT_AT + after))
 
 
 def looks(world: World) -> int:
@@ -115,6 +115,20 @@ def test_a_copy_that_comes_late_is_found_at_the_next_look(world: World):
     lie_in_sent(world, copy())
     world.now += timedelta(minutes=3)
     world.work()
+    world.deliver(dsn(REWRITTEN))
+    assert world.work() == {"attached": 1}
+
+
+def test_a_copy_counts_by_its_own_date_however_late_it_was_put_there(world: World):
+    """A mail program that was offline appends its copy when it can, and the server dates it by that."""
+    world.inbox()
+    pipeline.register(world.context, [sent(1, message_id=None, subject="Offer")])
+    world.work()
+    lie_in_sent(world, copy(), after=timedelta(hours=2))
+    lie_in_sent(world, copy("later@provider.example", Date="Sun, 22 Nov 2026 12:00:00 +0000"), timedelta(hours=2))
+    for _ in range(5):
+        world.now += timedelta(minutes=40)
+        world.work()
     world.deliver(dsn(REWRITTEN))
     assert world.work() == {"attached": 1}
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from connectors import Connector, ConnectorError, Envelope
@@ -17,6 +17,11 @@ log = logging.getLogger(__name__)
 
 SPANS: Final = 5
 """How many stretches of time one poll may ask the Sent folder for."""
+LATE: Final = sum(lookups.AGAIN, timedelta())
+"""How much later than it says a copy may have been put into its folder: as long as we go on looking.
+
+Its place in time (IMAP's INTERNALDATE) is then that of the putting; when it was sent its own date tells.
+"""
 
 
 def reconcile(context: Context, inbox: Inbox, connector: Connector) -> int:
@@ -35,7 +40,8 @@ def reconcile(context: Context, inbox: Inbox, connector: Connector) -> int:
     try:
         for span in list(_spans(wanted))[:SPANS]:
             looked += span
-            envelopes += connector.sent(span[0].sent_at - aliases.APART, span[-1].sent_at + aliases.APART)
+            since, until = span[0].sent_at - aliases.APART, span[-1].sent_at + aliases.APART + LATE
+            envelopes += connector.sent(since, until)
     except ConnectorError as error:
         log.warning("inbox.sent_folder_failed", extra={"inbox": inbox.id, "error": type(error).__name__})
         looked = wanted
