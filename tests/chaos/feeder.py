@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 from typing import Any, Final
 
@@ -11,17 +12,22 @@ from tests.chaos.world import World
 LOTS: Final = 50
 MOST: Final = 100
 """Stories in a lot."""
+STEPS: Final = 20
+"""Lots of what is kept back for the end."""
 BY_HAND: Final = 4
 """In one of so many lots somebody polls an inbox by hand."""
 
 
 class Feeder:
-    """Brings stories in lots, as far as it is told to."""
+    """Brings stories in lots, as far as it is told to; from the share `kept_back` on in small ones."""
 
-    def __init__(self, world: World, stories: Sequence[Story], chance: Random) -> None:
+    def __init__(self, world: World, stories: Sequence[Story], chance: Random, kept_back: float = 1.0) -> None:
         self._world = world
-        size = max(min(len(stories) // LOTS, MOST), 1)
-        self._lots = [stories[start : start + size] for start in range(0, len(stories), size)]
+        self._stories = stories
+        number = len(stories)
+        first = int(number * kept_back)
+        large, small = max(min(number // LOTS, MOST), 1), max((number - first) // STEPS, 1)
+        self._starts = [*range(0, first, large), *range(first, number, small)]
         self._chance = chance
         self._share = 0.0
         self._told = threading.Condition()
@@ -39,10 +45,10 @@ class Feeder:
 
     def run(self) -> None:
         try:
-            for number, lot in enumerate(self._lots):
+            for number, (start, end) in enumerate(pairwise([*self._starts, len(self._stories)])):
                 with self._told:
-                    self._told.wait_for(lambda number=number: self._share >= number / len(self._lots))
-                self._bring(lot)
+                    self._told.wait_for(lambda start=start: self._share >= start / len(self._stories))
+                self._bring(self._stories[start:end])
                 if number % BY_HAND == 0:
                     self._poll_by_hand()
             self._register(self._late)

@@ -19,7 +19,7 @@ from typing import Final
 
 from tests.chaos import points
 from tests.chaos.faults import FAULTS, RARE, Fault
-from tests.chaos.feeder import Feeder
+from tests.chaos.feeder import STEPS, Feeder
 from tests.chaos.letters import Author
 from tests.chaos.oracle import judge
 from tests.chaos.orders import Order, Who
@@ -89,7 +89,7 @@ class Run:
 
     def go(self) -> Result:
         outcomes = [outcome for story in self._stories for outcome in story.outcomes]
-        feeder = Feeder(self._world, self._stories, Random(self._seed))
+        feeder = Feeder(self._world, self._stories, Random(self._seed), self._by_plan)
         threads = [threading.Thread(target=each, daemon=True) for each in (feeder.run, self._look_on)]
         for thread in threads:
             thread.start()
@@ -149,7 +149,7 @@ class Run:
         """Have somebody killed at each point where nobody was yet; return a sentence for those that remain."""
         end = time.monotonic() + MISSED_SECONDS
         share = self._by_plan
-        step = (1 - share) / 20
+        step = (1 - share) / STEPS
         number = max(self._given, default=0)
         rare = cycle(RARE)
         while (missing := self._missing()) and time.monotonic() < end:
