@@ -64,11 +64,11 @@ def _claim_lot(context: Context, limit: int, since: datetime | None) -> _Lot:
     with writing(context.engine) as connection:
         # The limits hold over all schedulers: they count and take one after the other.
         one_at_a_time(connection, CLAIM_LOCK)
-        lapsed = leases.forget_over(connection, now, longest) if since is None else 0
-        load = schedule.load(
-            (Place(provider, account, host), number)
-            for provider, account, host, number in leases.held(connection, now, longest)
-        )
+        held = leases.held(connection, now, longest)
+        lapsed = sum(each.lapsed for each in held) if since is None else 0
+        if lapsed:
+            leases.forget_over(connection, now, longest)
+        load = schedule.load((Place(each.provider, each.account, each.host), each.number) for each in held)
         hanging = hanging_hosts.all_hanging(connection, now, now + schedule.LONGEST_HUNG + schedule.CLOCK_SKEW)
         full = schedule.full(load, context.limits, hanging)
         if schedule.ALL in full:

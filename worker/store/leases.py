@@ -3,6 +3,7 @@
 Who holds an inbox is said by the inbox's own row alone. What nobody gave back here counts until its lease is over.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +14,23 @@ from worker.store.database import insert
 from worker.store.schema import Moment, inboxes, leases
 
 
-def held(connection: Connection, now: datetime, longest: datetime) -> list[tuple[str, str, str | None, int]]:
-    """Return (provider, account, host, how many) of the inboxes that are being read; no lease ends after `longest`."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How many inboxes of one place are being read, and how many leases there ran out."""
+
+    provider: str
+    account: str
+    host: str | None
+    number: int
+    lapsed: int
+
+
+def held(connection: Connection, now: datetime, longest: datetime) -> list[Held]:
+    """Return how many inboxes are being read, by place; no lease ends after `longest`."""
     place = leases.c.provider, leases.c.account, leases.c.host
-    query = sa.select(*place, sa.func.count()).where(leases.c.until.between(now, longest)).group_by(*place)
-    return [tuple(row) for row in connection.execute(query)]
+    holds, count = leases.c.until.between(now, longest), sa.func.count()
+    query = sa.select(*place, count.filter(holds), count.filter(~holds)).group_by(*place)
+    return [Held(*row) for row in connection.execute(query)]
 
 
 def add(connection: Connection, taking: sa.Update, until: datetime) -> list[tuple[str, int]]:
@@ -52,6 +65,6 @@ def set_end(connection: Connection, inbox_id: str, until: object) -> None:
         connection.execute(sa.update(leases).where(same).values(until=until))
 
 
-def forget_over(connection: Connection, now: datetime, longest: datetime) -> int:
+def forget_over(connection: Connection, now: datetime, longest: datetime) -> None:
     """Drop what nobody gave back."""
-    return connection.execute(sa.delete(leases).where(~leases.c.until.between(now, longest))).rowcount
+    connection.execute(sa.delete(leases).where(~leases.c.until.between(now, longest)))
