@@ -49,8 +49,9 @@ lint: setup
 unit: setup
 	$(BIN)/python -m pytest -m "not live"
 
+# By several processes, each with servers of its own; a file's tests stay together.
 test: setup servers lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # What the whole worker does, on real servers; half an hour.
 bench: setup servers

@@ -30,6 +30,7 @@ class Deployment:
             "BOUNCE_WORKER_DATA": str(folder / "data"),
             "BOUNCE_WORKER_KEYS": new_key(),
             "BOUNCE_WORKER_POLL_SECONDS": "1",
+            "BOUNCE_WORKER_POLL_LONGEST_SECONDS": "1",  # however long ago an email was sent
             "BOUNCE_WORKER_SENDS_DAYS": "0",  # the tests' sends have fixed dates, and the clock is the real one
             **environment,
         }
