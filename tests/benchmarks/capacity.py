@@ -31,8 +31,8 @@ class Measured:
 
     poll_seconds: float = 0.35
     """What an idle poll holds a worker process: to a server 50 ms away, five round trips, and our own work."""
-    attached: float = 450
-    dispatched: float = 1_400
+    attached: float = 650
+    dispatched: float = 3_000
     registered: float = 5_000
     bytes_a_send: float = 640
     bytes_a_bounce: float = 16_000

@@ -234,6 +234,26 @@ def among(connection: Connection, column: sa.Column[Any], values: Collection[str
     return column.in_(sorted(values))
 
 
+def rows_of(
+    connection: Connection,
+    table: sa.Table,
+    column: sa.Column[Any],
+    values: Collection[str],
+    *where: sa.ColumnElement[bool],
+) -> sa.Select[Any]:
+    """Return the query for rows of `table` with one of many values in a column, and what else they must fulfil.
+
+    On PostgreSQL each value is looked up by itself, whatever the table's statistics: a plan for all of them at once is
+    kept from when the table was empty, and reads everything that an account has until the first ANALYZE.
+    """
+    if connection.dialect.name != "postgresql":
+        return table.select().where(column.in_(sorted(values)), *where)
+    given = sa.func.unnest(sa.literal(sorted(values), sa.ARRAY(sa.Text))).table_valued("value").render_derived()
+    each = table.select().where(column == given.c.value, *where).correlate(given)
+    found = each.offset(sa.literal_column("0")).lateral()  # kept apart from the rest of the query by its OFFSET
+    return sa.select(found).select_from(sa.join(given, found, sa.true()))
+
+
 def locked(statement: sa.Select[Any], *, skip: bool = False, of: sa.Table | None = None) -> sa.Select[Any]:
     """Lock the rows that `statement` reads (only those of table `of`); SQLite's one writer ignores this."""
     return statement.with_for_update(skip_locked=skip, of=of)

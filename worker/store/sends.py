@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from worker.domain import LATE_FIELDS, Recipient, Role, SendKind, SentEmail, address_key
 from worker.match import Key, send_keys
-from worker.store.database import insert
+from worker.store.database import insert, rows_of
 from worker.store.keyring import Digester
 from worker.store.schema import send_keys as send_key_rows
 from worker.store.schema import send_recipients, sends
@@ -115,12 +115,14 @@ def load(connection: Connection, account: str, ids: Iterable[str]) -> dict[str, 
     if not wanted:
         return {}
     people: defaultdict[str, list[Recipient]] = defaultdict(list)
-    where = send_recipients.c.account == account, send_recipients.c.send_id.in_(wanted)
-    for row in connection.execute(send_recipients.select().where(*where).order_by(send_recipients.c.address_key)):
+    written_to = rows_of(
+        connection, send_recipients, send_recipients.c.send_id, wanted, send_recipients.c.account == account
+    )
+    for row in sorted(connection.execute(written_to), key=lambda row: row.address_key):
         people[row.send_id].append(
             Recipient(address=row.address, contact_id=row.contact_id, role=Role(row.role)),
         )
-    rows = connection.execute(sends.select().where(sends.c.account == account, sends.c.id.in_(wanted))).mappings()
+    rows = connection.execute(rows_of(connection, sends, sends.c.id, wanted, sends.c.account == account)).mappings()
     return {row["id"]: _send(row, people[row["id"]]) for row in rows}
 
 
