@@ -19,6 +19,11 @@ LOAD_AT_ONCE: Final = 500
 MOST_AROUND: Final = 2_000
 """Sends that are scored for a batch at the most; so many emails to its recipients in a window is no ordinary CRM."""
 
+_BY_DIGEST: Final = sa.select(send_key_rows.c.digest, send_key_rows.c.send_id).where(
+    send_key_rows.c.account == sa.bindparam("of"), send_key_rows.c.digest.in_(sa.bindparam("digests", expanding=True))
+)
+"""Made once: making it costs as much as the look-up."""
+
 
 def register(connection: Connection, batch: Sequence[SentEmail], digest: Digester, now: datetime) -> None:
     """Keep sends; a repeat of the same (account, id) changes nothing but what it adds."""
@@ -87,9 +92,7 @@ def find(
 
 def ids_by_digest(connection: Connection, account: str, digests: Collection[bytes]) -> Sequence[sa.Row[Any, Any]]:
     """Return (digest, send_id) of the account's sends that are known by any of some digests."""
-    columns = sa.select(send_key_rows.c.digest, send_key_rows.c.send_id)
-    mine = send_key_rows.c.account == account, send_key_rows.c.digest.in_(digests)
-    return connection.execute(columns.where(*mine)).all()
+    return connection.execute(_BY_DIGEST, {"of": account, "digests": list(digests)}).all()
 
 
 def around(
