@@ -145,7 +145,7 @@ def passes(error: DBAPIError) -> bool:
 def one_at_a_time(connection: Connection, lock: int) -> None:
     """Wait for whoever holds `lock`, and hold it until the commit. On SQLite, whoever writes is alone anyway."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (lock,))
 
 
 COMPATIBLE_ROW: Final = "compatible_from"
@@ -225,13 +225,6 @@ def insert(connection: Connection, table: sa.Table) -> Any:  # noqa: ANN401 - tw
     from sqlalchemy.dialects import postgresql
 
     return postgresql.insert(table)
-
-
-def among(connection: Connection, column: sa.Column[Any], values: Collection[str]) -> sa.ColumnElement[bool]:
-    """Say that a text column has one of many values: on PostgreSQL by one parameter, however many they are."""
-    if connection.dialect.name == "postgresql":
-        return column == sa.any_(sa.literal(sorted(values), sa.ARRAY(sa.Text)))
-    return column.in_(sorted(values))
 
 
 def rows_of(

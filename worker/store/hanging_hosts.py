@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -9,11 +10,14 @@ from sqlalchemy.engine import Connection
 from worker.store.database import insert
 from worker.store.schema import hanging_hosts
 
+_WAITED_FOR: Final = sa.select(hanging_hosts.c.host, hanging_hosts.c.hung_until).where(
+    hanging_hosts.c.hung_until.is_not(None)
+)
+
 
 def all_hanging(connection: Connection, now: datetime, furthest: datetime) -> dict[str, bool]:
     """Return the hosts that hang so often that their inboxes wait; True for those that are left in peace just now."""
-    query = sa.select(hanging_hosts.c.host, hanging_hosts.c.hung_until).where(hanging_hosts.c.hung_until.is_not(None))
-    return {row.host: now < row.hung_until <= furthest for row in connection.execute(query)}
+    return {row.host: now < row.hung_until <= furthest for row in connection.execute(_WAITED_FOR)}
 
 
 def left_in_peace(connection: Connection, host: str | None, now: datetime, furthest: datetime) -> datetime | None:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from worker.domain import Policy
 from worker.store import leases
-from worker.store.database import among, locked
+from worker.store.database import locked
 from worker.store.schema import inboxes
 
 
@@ -158,11 +158,7 @@ def due(
 
 def lease(connection: Connection, ids: Collection[str], until: datetime) -> list[tuple[str, int]]:
     """Hold inboxes that `due` or `free` has locked; return (id, fencing token)."""
-    if not ids:
-        return []
-    values = {"lease_until": until, "lease_token": inboxes.c.lease_token + 1}
-    chosen = sa.update(inboxes).where(among(connection, inboxes.c.id, ids)).values(values)
-    return leases.add(connection, chosen, until)
+    return leases.take(connection, ids, until) if ids else []
 
 
 def free(connection: Connection, inbox_id: str, now: datetime, longest: datetime) -> bool:
