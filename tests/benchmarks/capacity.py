@@ -33,7 +33,7 @@ class Measured:
     """What an idle poll holds a worker process: to a server 50 ms away, five round trips, and our own work."""
     attached: float = 650
     dispatched: float = 3_000
-    registered: float = 5_000
+    registered: float = 8_000
     bytes_a_send: float = 640
     bytes_a_bounce: float = 16_000
 
