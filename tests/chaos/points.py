@@ -26,6 +26,7 @@ NOT_ON_THE_WAY: Final = {
     "access": "a person makes keys",
     "admin": "a person's command",
     "decisions": "a person decides",
+    "declare": "a person's command",
     "everywhere": "a person's command",
     "hooks": "a person adds webhooks",
     "people": "a person's command",

@@ -11,7 +11,7 @@ from tests.fakes.mailbox import FakeMailbox
 from tests.fakes.notices import NOW, dsn
 from tests.fakes.sends import sent
 from tests.fakes.world import World
-from worker import admin, decisions, pipeline
+from worker import admin, decisions, declare, pipeline
 from worker.store import bounces, inboxes, schema
 from worker.store.database import reading, writing
 
@@ -236,14 +236,14 @@ def test_an_inbox_may_have_a_policy_of_its_own(world: World):
     declared = {"account": "acme", "name": "alice", "address": "a@acme.example", "provider": "maildir"}
     inbox = declared | {"settings": settings, "policy": "careful", "since": "2026-11-01T00:00:00Z"}
     world.mailboxes["acme/alice"] = FakeMailbox()
-    admin.apply(world.context, {"inbox": [inbox]}, {})
+    declare.apply(world.context, {"inbox": [inbox]}, {})
     pipeline.register(world.context, [sent(1)])
     refused = [(BOB, "failed", "5.7.26", "smtp; 550 5.7.26 This message fails SPF and DKIM authentication checks")]
     told(world, refused)
     assert [(row["type"], row["fault"], row["policy"]) for row in world.timeline()] == [("hard", "sender", "careful")]
     assert not excluded(world)
-    assert admin.apply(world.context, {"inbox": [inbox]}, {}) == []
-    back = admin.apply(world.context, {"inbox": [inbox | {"policy": None}]}, {})
+    assert declare.apply(world.context, {"inbox": [inbox]}, {}) == []
+    back = declare.apply(world.context, {"inbox": [inbox | {"policy": None}]}, {})
     assert back == ["inbox alice of acme: policy of its account"]
     pipeline.register(world.context, [sent(2)])
     told(world, refused, LATER, 2)
@@ -253,8 +253,8 @@ def test_an_inbox_may_have_a_policy_of_its_own(world: World):
 def test_accounts_may_give_full_mailboxes_time(world: World):
     start(world)
     declared = {"account": [{"name": "acme", "mailbox_full_days": 14}]}
-    assert admin.apply(world.context, declared, {}) == ["account acme: policy hubspot"]
-    assert admin.apply(world.context, declared, {}) == []
+    assert declare.apply(world.context, declared, {}) == ["account acme: policy hubspot"]
+    assert declare.apply(world.context, declared, {}) == []
     told(world, FULL)
     world.now = NOW + timedelta(days=13)
     world.work()
@@ -268,7 +268,7 @@ def test_accounts_may_give_full_mailboxes_time(world: World):
 
 def test_accounts_may_let_soft_bounces_add_up(world: World):
     start(world)
-    admin.apply(world.context, {"account": [{"name": "acme", "soft_threshold": {"bounces": 2, "days": 30}}]}, {})
+    declare.apply(world.context, {"account": [{"name": "acme", "soft_threshold": {"bounces": 2, "days": 30}}]}, {})
     told(world, SOFT)
     assert not excluded(world)
     pipeline.register(world.context, [sent(2)])

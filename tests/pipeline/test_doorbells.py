@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from connectors import AuthRequired, ConnectorError, MessageGone, Subscription, Throttled
 from tests.fakes.notices import NOW
 from tests.fakes.world import World
-from worker import admin, pipeline
+from worker import admin, declare, pipeline
 from worker.pipeline import Call
 from worker.store import doorbells, inboxes, schema
 from worker.store.database import reading, writing
@@ -156,7 +156,7 @@ def test_a_worker_that_dies_while_it_renews_leaves_the_doorbell_to_the_next(worl
 def test_a_doorbell_of_another_mailbox_is_not_kept(world: World, provider: FakeProvider):
     item = {"account": "acme", "name": "alice", "provider": "maildir", "settings": {"path": "/nowhere"}}
     for address in ("alice@acme.example", "new@acme.example", "new@acme.example"):
-        admin.apply(world.context, {"inbox": [item | {"address": address}]}, {})
+        declare.apply(world.context, {"inbox": [item | {"address": address}]}, {})
         pipeline.renew_doorbells(world.context)
     assert provider.asked == [f"subscribe {URL}"] * 2
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.fakes.notices import NOW, dsn
 from tests.fakes.sends import sent
 from tests.fakes.world import World
-from worker import admin, decisions, everywhere, people, pipeline
+from worker import decisions, declare, everywhere, people, pipeline
 from worker.everywhere import GLOBALLY, IN_ACCOUNT, OK, WINDOW
 from worker.store import schema
 from worker.store.database import reading
@@ -22,7 +22,7 @@ LATER = ("4.4.1", "smtp; connection timed out")
 
 
 def account(world: World, name: str, *, trusted: bool = True, **more) -> None:
-    admin.apply(world.context, {"account": [{"name": name, "trusted": trusted, **more}]}, {})
+    declare.apply(world.context, {"account": [{"name": name, "trusted": trusted, **more}]}, {})
     world.inbox("alice", name)
 
 
@@ -114,7 +114,7 @@ def test_who_opts_out_neither_tells_nor_hears(asking: World):
     account(asking, "shy", global_opt_out=True)
     write(asking, "shy")
     assert status(asking, "shy") == OK
-    admin.apply(asking.context, {"account": [{"name": "one", "trusted": True}]}, {})
+    declare.apply(asking.context, {"account": [{"name": "one", "trusted": True}]}, {})
     with reading(asking.context.engine) as connection:
         names = set(connection.execute(sa.select(schema.global_bounces.c.account)).scalars())
     assert names == {"one", "two", "three"}
@@ -122,7 +122,7 @@ def test_who_opts_out_neither_tells_nor_hears(asking: World):
 
 def test_who_is_trusted_no_more_counts_no_more(asking: World):
     three(asking)
-    admin.apply(asking.context, {"account": [{"name": "two", "trusted": False}]}, {})
+    declare.apply(asking.context, {"account": [{"name": "two", "trusted": False}]}, {})
     assert status(asking, "acme") == OK
 
 

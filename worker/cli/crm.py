@@ -169,7 +169,7 @@ def apply(file: Annotated[Path, typer.Argument(help="TOML with [[account]] and [
     Example file: [[inbox]] account = "acme", name = "alice", address = "alice@acme.example", provider = "imap",
     password_env = "ALICE_PASSWORD", settings = {host = "imap.acme.example", username = "alice"}
     """
-    from worker import admin
+    from worker import declare
 
     try:
         declared = tomllib.loads(file.read_text())
@@ -178,7 +178,7 @@ def apply(file: Annotated[Path, typer.Argument(help="TOML with [[account]] and [
     except tomllib.TOMLDecodeError as error:
         fail(f"{file} is not TOML: {error}.")
     with told():
-        changes = admin.apply(open_context(), declared, os.environ)
+        changes = declare.apply(open_context(), declared, os.environ)
     for change in changes:
         out.print(change, markup=False)
     out.print(f"{len(changes)} changes." if changes else "Nothing to change.")
