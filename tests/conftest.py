@@ -2,14 +2,12 @@
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.live.emulate import Emulate, emulated_google
 from tests.live.mailstack import MailStack
-from tests.live.own_redis import OwnRedis
-from tests.live.servers import Postgres, postgres_server, redis_server
+from tests.live.servers import Postgres, RedisServer, postgres_server, redis_process, redis_server
 from tests.live.weak import weak_server
 
 
@@ -47,11 +45,10 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    """A Redis for this test alone, which it may stop and start again."""
-    redis = OwnRedis(tmp_path)
-    yield redis
-    redis.stop()
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis for this test alone, which it may stop and start again; what it held is gone then."""
+    with redis_process("own-redis") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def _late_to_begin(world: World, chance: Random) -> str:
 
 def _redis(work: Callable[[Redis], object]) -> Harm:
     def harm(world: World, _: Random) -> str:
-        with suppress(RedisError), world.redis.client() as redis:
+        with suppress(RedisError), Redis(port=world.redis.port, socket_timeout=5) as redis:
             work(redis)
         return ""
 

@@ -24,10 +24,9 @@ from tests.chaos.orders import Orders
 from tests.chaos.post import Post
 from tests.chaos.process import FOLDER, PLANT
 from tests.chaos.proxy import Proxy
-from tests.chaos.servers import postgres_server, redis_server
 from tests.fakes.receiver import Receiver
 from tests.live.mailstack import MailStack
-from tests.live.servers import Postgres
+from tests.live.servers import Postgres, postgres_cluster, redis_process
 from worker.crm_intake import REGISTER
 from worker.store.keyring import new_key
 
@@ -56,9 +55,9 @@ class World:
                 (account, name): self.mail.fresh_inbox() for account, names in INBOXES.items() for name in names
             }
             self.post = Post(self.mail, self.addresses)
-            self.postgres = undo.enter_context(postgres_server())
-            self.redis = undo.enter_context(redis_server("chaos-redis"))
-            self.crm = undo.enter_context(redis_server("chaos-crm-redis"))
+            self.postgres = undo.enter_context(postgres_cluster("chaos-postgres"))
+            self.redis = undo.enter_context(redis_process("chaos-redis", keeps=True))
+            self.crm = undo.enter_context(redis_process("chaos-crm-redis", keeps=True))
             self.receivers = {account: undo.enter_context(Receiver()) for account in INBOXES}
             self.proxies = {
                 name: undo.enter_context(Proxy(name, port))
@@ -102,7 +101,7 @@ class World:
 
     def register_by_queue(self, sends: Sequence[dict[str, Any]]) -> None:
         """Register sends by the CRM's own queue, as its application does."""
-        with Celery("crm", broker=f"redis://127.0.0.1:{self.crm.port}/0", set_as_current=False) as app:
+        with Celery("crm", broker=self.crm.url, set_as_current=False) as app:
             for _ in range(TRIES):
                 with suppress(OperationalError):
                     app.send_task(REGISTER, args=[list(sends)], queue="bounce-sends", serializer="json", retry=False)

@@ -5,8 +5,9 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -15,19 +16,62 @@ from tests.live import needs
 from tests.live.processes import free_ports, public_folder, remove, run, start, stop, until
 
 
+@dataclass
+class Server:
+    """A server's process, that can be stopped, killed and started again.
+
+    `gently` is the signal by which it ends in order, without waiting for its clients.
+    """
+
+    name: str
+    port: int
+    command: Sequence[str | Path]
+    folder: Path
+    answers: Callable[[], bool]
+    gently: signal.Signals
+    user: str | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        self._process = start(self.command, self.folder / f"{self.name}.log", user=self.user)
+        until(self.answers, f"{self.name} on port {self.port}")
+
+    def stop(self, sign: signal.Signals | None = None) -> None:
+        if self._process is not None:
+            stop(self._process, sign or self.gently)
+            self._process = None
+
+
 @contextmanager
 def redis_server() -> Iterator[str]:
     """A Redis that keeps nothing on disk; yields its URL."""
-    server_binary = needs.binary("redis-server")
+    with redis_process("redis") as server:
+        yield server.url
+
+
+class RedisServer(Server):
+    """A Redis."""
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+@contextmanager
+def redis_process(name: str, *, keeps: bool = False) -> Iterator[RedisServer]:
+    """A Redis in a temporary folder, started. What it holds outlives it where it `keeps` it in a file, as deployed."""
+    binary = needs.binary("redis-server")
     (port,) = free_ports(1)
     with ExitStack() as undo:
-        folder = public_folder("redis")
+        folder = public_folder(name)
         undo.callback(remove, folder)
         where = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
-        server = start([server_binary, *where, "--save", "", "--appendonly", "no"], folder / "redis.log")
-        undo.callback(stop, server)
-        until(lambda: _answers_ping(port), f"Redis on port {port}")
-        yield f"redis://127.0.0.1:{port}/0"
+        kept = ["--appendonly", "yes", "--appendfsync", "everysec"] if keeps else ["--appendonly", "no"]
+        command = [binary, *where, "--save", "", *kept]
+        server = RedisServer(name, port, command, folder, lambda: _answers_ping(port), signal.SIGTERM)
+        undo.callback(server.stop)
+        server.start()
+        yield server
 
 
 def _answers_ping(port: int) -> bool:
@@ -74,30 +118,32 @@ class Postgres:
 
 @contextmanager
 def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
-    """A PostgreSQL cluster in a temporary folder, run as the user postgres: it refuses to be root.
+    """A PostgreSQL. Its disk doesn't matter, unless it is `durable`, as in production: what is measured needs that."""
+    kept = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
+    careless = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    with postgres_cluster("postgres", **(kept if durable else careless)) as server:
+        yield Postgres(server.port)
 
-    Its disk doesn't matter, unless it is `durable`, as one in production is: what is measured needs that.
-    """
+
+@contextmanager
+def postgres_cluster(name: str, **settings: object) -> Iterator[Server]:
+    """A cluster in a temporary folder, started; it runs as the user postgres, for it refuses to be root."""
     needs.need_root("PostgreSQL's initdb and server")
     places = _postgres_folders()
-    initdb, server_binary = needs.binary("initdb", places), needs.binary("postgres", places)
+    initdb, binary = needs.binary("initdb", places), needs.binary("postgres", places)
     (port,) = free_ports(1)
     with ExitStack() as undo:
-        folder = public_folder("postgres")
+        folder = public_folder(name)
         undo.callback(remove, folder)
         shutil.chown(folder, "postgres")
         data = folder / "data"
         run(initdb, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", data, user="postgres")
-        kept = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
-        careless = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        options = _options(port=port, **(kept if durable else careless))
-        where = ["-D", data, "-h", "127.0.0.1", "-k", folder]
-        server = start([server_binary, *where, *options], folder / "postgres.log", user="postgres")
+        command = [binary, "-D", data, "-h", "127.0.0.1", "-k", folder, *_options(port=port, **settings)]
         # SIGINT is a fast shutdown; SIGTERM would wait for every client that a test forgot.
-        undo.callback(stop, server, signal.SIGINT)
-        postgres = Postgres(port)
-        until(postgres.answers, f"PostgreSQL on port {port}")
-        yield postgres
+        server = Server(name, port, command, folder, Postgres(port).answers, signal.SIGINT, "postgres")
+        undo.callback(server.stop)
+        server.start()
+        yield server
 
 
 def _options(**settings: object) -> list[str]:

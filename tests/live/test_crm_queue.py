@@ -21,7 +21,7 @@ from redis import Redis
 from tests.chaos.proxy import Proxy
 from tests.fakes.notices import dsn
 from tests.live.deployment import Deployment
-from tests.live.own_redis import OwnRedis
+from tests.live.servers import RedisServer
 from worker.admin import AdminProblem
 from worker.config import ConfigProblem
 from worker.crm_intake import Intake
@@ -266,7 +266,7 @@ def test_a_message_that_we_fail_on_is_kept_apart_and_the_next_one_taken(broker: 
     assert left == (2, 0, 1), "two failed, and the third waits for the database"
 
 
-def test_an_intake_whose_broker_dies_under_it_goes_on_by_itself(tmp_path: Path, own_redis: OwnRedis):
+def test_an_intake_whose_broker_dies_under_it_goes_on_by_itself(tmp_path: Path, own_redis: RedisServer):
     with (
         Deployment(tmp_path, BOUNCE_WORKER_CRM_BROKER=own_redis.url) as deployment,
         Celery("crm", broker=own_redis.url, set_as_current=False) as crm,

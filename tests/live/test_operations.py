@@ -18,8 +18,8 @@ from tests.fakes.notices import dsn, ordinary
 from tests.fakes.otlp import Collector
 from tests.fakes.receiver import Receiver
 from tests.live.deployment import Deployment
-from tests.live.own_redis import OwnRedis
 from tests.live.processes import free_ports, until
+from tests.live.servers import RedisServer
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -189,7 +189,7 @@ def test_a_worker_whose_children_hang_is_seen_and_ends_itself(deployment: Deploy
     assert alive(deployment, "worker") == 1, "none runs any more"
 
 
-def test_a_worker_outlives_a_broker_that_is_away(tmp_path: Path, own_redis: OwnRedis):
+def test_a_worker_outlives_a_broker_that_is_away(tmp_path: Path, own_redis: RedisServer):
     with Deployment(tmp_path, REDIS_URL=own_redis.url, BOUNCE_WORKER_LOG="json") as deployment:
         deployment.start("worker", "--stuck-after", "3")
         deployment.until(lambda: alive(deployment, "worker", "--within", "5") == 0, "it makes progress")
@@ -200,7 +200,9 @@ def test_a_worker_outlives_a_broker_that_is_away(tmp_path: Path, own_redis: OwnR
         assert not [each for each in events(deployment, "worker") if each["event"] == "worker.stuck"]
 
 
-def test_a_worker_whose_broker_dies_while_all_its_children_work_goes_on_by_itself(tmp_path: Path, own_redis: OwnRedis):
+def test_a_worker_whose_broker_dies_while_all_its_children_work_goes_on_by_itself(
+    tmp_path: Path, own_redis: RedisServer
+):
     with Deployment(
         tmp_path, REDIS_URL=own_redis.url, BOUNCE_WORKER_LOG="json", IMAP_PASSWORD="canary-password"
     ) as deployment:
