@@ -118,6 +118,7 @@ def connect_inbox(
 
 
 def host_of(settings: Settings) -> str | None:
+    """Return the host that an inbox's limits are counted by; None where it lies on no server."""
     place = endpoint(settings)
     return place.host.lower() if place else None
 

@@ -25,16 +25,16 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from sqlalchemy.exc import DBAPIError
 
 from worker import pipeline
 from worker.config import ConfigProblem
 from worker.pipeline import Context
+from worker.store.database import DatabaseProblem
 
 log = logging.getLogger(__name__)
 
 REGISTER: Final = "bounce_worker.register_sends"
-AWAY: Final = (DBAPIError, ConfigProblem)
+AWAY: Final = (DatabaseProblem, ConfigProblem)
 """What says that the database can't be used just now."""
 LONGEST_WAIT: Final = 60.0
 """Seconds between two tries while the database is away."""

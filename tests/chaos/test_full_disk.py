@@ -16,6 +16,7 @@ from tests.chaos.orders import Orders
 from tests.chaos.process import FOLDER
 from tests.fakes.notices import dsn
 from tests.fakes.receiver import Receiver
+from tests.fakes.sends import row
 from tests.live.deployment import Deployment
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -37,15 +38,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def send(number: int) -> dict[str, Any]:
-    return {
-        "id": f"s-{number}",
-        "account": "acme",
-        "inbox": "alice",
-        "kind": "one_to_one",
-        "sent_at": "2026-11-22T10:00:00Z",
-        "message_id": f"<send-{number}@crm.example>",
-        "recipients": [{"address": f"p{number}@customer.example", "contact_id": f"c-{number}"}],
-    }
+    return row(number, f"p{number}@customer.example", f"c-{number}")
 
 
 def put(maildir: Path, numbers: range) -> None:

@@ -22,3 +22,17 @@ def sent(number: int = 1, *addresses: str, **more: Any) -> SentEmail:
         ),
     }
     return SentEmail(**(values | more))
+
+
+def row(number: int = 1, address: str = "bob@customer.example", contact_id: str = "c-1", **more: Any) -> dict[str, Any]:
+    """Return a send as a CRM writes it in JSON."""
+    return {
+        "id": f"s-{number}",
+        "account": "acme",
+        "inbox": "alice",
+        "kind": "one_to_one",
+        "sent_at": "2026-11-22T10:00:00Z",
+        "message_id": f"<send-{number}@crm.example>",
+        "recipients": [{"address": address, "contact_id": contact_id}],
+        **more,
+    }

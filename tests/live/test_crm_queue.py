@@ -20,6 +20,7 @@ from redis import Redis
 
 from tests.chaos.proxy import Proxy
 from tests.fakes.notices import dsn
+from tests.fakes.sends import row as send
 from tests.live.deployment import Deployment
 from tests.live.servers import RedisServer
 from worker.admin import AdminProblem
@@ -62,19 +63,6 @@ def database(deployment: Deployment) -> str:
     """The deployment's SQLite, made ready."""
     deployment.command("inbox", "list")
     return f"sqlite:///{deployment.folder / 'data/bounce-worker.sqlite3'}"
-
-
-def send(number: int, **more: Any) -> dict[str, Any]:
-    return {
-        "id": f"s-{number}",
-        "account": "acme",
-        "inbox": "alice",
-        "kind": "one_to_one",
-        "sent_at": "2026-11-22T10:00:00Z",
-        "message_id": f"<send-{number}@crm.example>",
-        "recipients": [{"address": "bob@customer.example", "contact_id": "c-1"}],
-        **more,
-    }
 
 
 def register(crm: Celery, *sends: object, task_id: str | None = None) -> None:

@@ -28,6 +28,7 @@ class Held:
     lapsed: int
 
 
+_NAMES: Final = "inbox_id", "provider", "account", "host", "until"
 _PLACE: Final = leases.c.provider, leases.c.account, leases.c.host
 _HOLDS: Final = leases.c.until.between(sa.bindparam("now"), sa.bindparam("longest"))
 _HELD: Final = sa.select(*_PLACE, sa.func.count().filter(_HOLDS), sa.func.count().filter(~_HOLDS)).group_by(*_PLACE)
@@ -47,9 +48,6 @@ def take(connection: Connection, ids: Collection[str], until: datetime) -> list[
     rows = [dict(zip(_NAMES, (*row[:4], until), strict=True)) for row in found]
     connection.execute(_or_again(insert(connection, leases)), rows)
     return [(row.id, row.lease_token) for row in found]
-
-
-_NAMES: Final = "inbox_id", "provider", "account", "host", "until"
 
 
 @functools.cache
